@@ -1,0 +1,1 @@
+"""What every layer stands on: it knows neither Ray nor machine learning."""

@@ -1,0 +1,72 @@
+"""An append-only ledger: one checksummed JSON line per event, durable before `append` returns.
+
+Replaying it gives the state. A torn last line (a crash while writing) is ignored and cut off before the next append; a
+line damaged in the middle is a clear refusal, because what follows it cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from heliostat.core.errors import RunFailed
+from heliostat.core.manifest import canonical
+
+
+class Ledger:
+    """The events in `path`, oldest first; `events` always equals what is on disk."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.events, whole = replay(path)
+        self._file = path.open("ab")
+        if self._file.tell() != whole:
+            self._file.truncate(whole)
+            self._file.seek(whole)
+
+    def append(self, event: dict[str, Any]) -> None:
+        """Write one event and wait until it is on disk."""
+        body = canonical(event)
+        self._file.write(f"{zlib.crc32(body.encode()):08x} {body}\n".encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.events.append(event)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def replay(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(events, bytes of whole lines); `RunFailed` when a line before the last one is damaged."""
+    if not path.exists():
+        return [], 0
+    events: list[dict[str, Any]] = []
+    whole = 0
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        event = _parse(line)
+        if event is None:
+            if any(lines[number:]):
+                raise RunFailed(
+                    f"Ledger '{path}' is damaged at line {number} of {len(lines) - 1}. Restore it from a copy, or start again with --replace."
+                )
+            break
+        if number == len(lines):  # no newline after it: torn, even if it parses
+            break
+        events.append(event)
+        whole += len(line) + 1
+    return events, whole
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    checksum, _, body = line.partition(b" ")
+    try:
+        if not body or int(checksum, 16) != zlib.crc32(body):
+            return None
+        return json.loads(body)
+    except (ValueError, UnicodeDecodeError):
+        return None

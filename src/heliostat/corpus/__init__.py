@@ -1,0 +1,1 @@
+"""From a team's files to clean, split rows."""

@@ -1,0 +1,1 @@
+"""What a row must pass; every dropped row has a reason word."""

@@ -1,0 +1,1 @@
+"""A small student taught by a teacher's soft targets."""

@@ -1,0 +1,1 @@
+"""The only layer that drives ray, deepspeed, peft and transformers."""

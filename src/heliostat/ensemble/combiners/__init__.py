@@ -1,0 +1,1 @@
+"""How members and weights are chosen."""

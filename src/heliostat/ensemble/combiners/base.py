@@ -1,0 +1,23 @@
+"""Contract of combiners."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from heliostat.core.family import Member
+
+
+class Base(Member):
+    """Chooses members and weights from validation predictions alone."""
+
+    @abstractmethod
+    def weights(self, probs_MNC: np.ndarray, targets_N: np.ndarray, score: Callable[[Any, Any], float]) -> np.ndarray:
+        """Weights [members], not negative, summing to 1; 0 leaves a member out.
+
+        `probs_MNC` [members, rows, labels] are probabilities, best member first; `targets_N` [rows] label indices;
+        `score(probs_NC, targets_N)` is larger for better.
+        """

@@ -1,0 +1,1 @@
+"""Every model on the domain and on general ground."""

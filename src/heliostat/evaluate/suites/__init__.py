@@ -1,0 +1,1 @@
+"""One body of evidence about a predictor."""

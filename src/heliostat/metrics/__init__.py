@@ -1,0 +1,1 @@
+"""Numbers that compare predictions with targets; used by train, tune, evaluate and watch alike."""

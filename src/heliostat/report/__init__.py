@@ -1,0 +1,1 @@
+"""One page that says which model to ship and why."""

@@ -1,0 +1,1 @@
+"""What a row means: its columns, its batches, its loss, its metrics."""

@@ -1,0 +1,21 @@
+"""Contract of optimisers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from pydantic import Field
+
+from heliostat.core.family import Member
+
+
+class Base(Member):
+    """Builds a `torch.optim.Optimizer` over parameter groups; the learning rate is the peak of the schedule."""
+
+    lr: float = Field(5e-5, gt=0, lt=10)
+    """Peak learning rate."""
+
+    @abstractmethod
+    def build(self, groups: list[dict[str, Any]], zero: int) -> Any:
+        """An optimiser over `groups` (each with `params` and `weight_decay`); `zero` is the ZeRO stage it will run under."""

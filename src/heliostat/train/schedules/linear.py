@@ -1,0 +1,12 @@
+"""Linear decay to zero."""
+
+from __future__ import annotations
+
+from heliostat.train.schedules.base import Base
+
+
+class Linear(Base):
+    """Warm up, then fall linearly to zero."""
+
+    def after_warmup(self, progress: float) -> float:
+        return max(0.0, 1.0 - progress)

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 
@@ -87,7 +87,8 @@ def build(family: str, spec: Any) -> Member:
     if isinstance(spec, str):
         spec = {"use": spec}
     if not isinstance(spec, dict) or not isinstance(spec.get("use"), str):
-        raise UserError(f"a {family} member is written as a name or as {{use: name, option: value}}; {spec!r} was given. Names: {', '.join(names(family))}.")
+        known = ", ".join(names(family))
+        raise UserError(f"a {family} member is written as a name or as {{use: name, option: value}}; {spec!r} was given. Names: {known}.")
     kind = find(family, spec["use"])
     try:
         return kind.model_validate({k: v for k, v in spec.items() if k != "use"})
@@ -117,6 +118,13 @@ def first_line(kind: type) -> str:
     return (inspect.getdoc(kind) or "").split("\n", 1)[0]
 
 
+if TYPE_CHECKING:
+    Name = TypeVar("Name")
+
+    class In(Any, Generic[Name]):  # type: ignore[misc]
+        """To a type checker a member may have any attribute."""
+
+
 class _In:
     """`In["tune.samplers"]`: the annotation of a config field that holds one member of a family."""
 
@@ -139,5 +147,6 @@ class _LazySchema:
         return schema(self.family)
 
 
-In = _In()
+if not TYPE_CHECKING:
+    In = _In()
 __all__ = ["FAMILIES", "In", "Member", "base_of", "build", "dump", "find", "first_line", "members", "names", "schema"]

@@ -46,8 +46,8 @@ class Layout(Settings):
             return [f"train.batch: {batch} rows do not divide among {self.workers} workers. Nearest batches that do: {hint}."]
         share = batch // self.workers
         if self.micro_batch and share % self.micro_batch and share > self.micro_batch:
-            fits = [m for m in range(1, share + 1) if share % m == 0]
-            return [f"layout.micro_batch: {self.micro_batch} does not divide the {share} rows of a worker's share. Allowed: {', '.join(map(str, fits))}."]
+            fits = ", ".join(str(m) for m in range(1, share + 1) if share % m == 0)
+            return [f"layout.micro_batch: {self.micro_batch} does not divide the {share} rows of a worker's share. Allowed: {fits}."]
         return []
 
     def micro_rows(self, batch: int) -> int:

@@ -51,9 +51,8 @@ def replay(path: Path) -> tuple[list[dict[str, Any]], int]:
         event = _parse(line)
         if event is None:
             if any(lines[number:]):
-                raise RunFailed(
-                    f"Ledger '{path}' is damaged at line {number} of {len(lines) - 1}. Restore it from a copy, or start again with --replace."
-                )
+                where = f"line {number} of {len(lines) - 1}"
+                raise RunFailed(f"Ledger '{path}' is damaged at {where}. Restore it from a copy, or start again with --replace.")
             break
         if number == len(lines):  # no newline after it: torn, even if it parses
             break

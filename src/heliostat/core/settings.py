@@ -79,8 +79,7 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     out = dict(below)
     for key, value in above.items():
         old = out.get(key)
-        mergeable = isinstance(old, dict) and isinstance(value, dict)
-        if mergeable and not ("use" in value and "use" in old and value["use"] != old["use"]):
+        if isinstance(old, dict) and isinstance(value, dict) and value.get("use", old.get("use")) == old.get("use", value.get("use")):
             out[key] = merge(old, value)
         else:
             out[key] = value

@@ -8,6 +8,8 @@ from heliostat.core.family import In
 from heliostat.core.settings import Settings
 
 VERSION = 1
+DOMAIN = "domain"
+"""The suite that is always there: the test split."""
 
 
 class EvaluateConfig(Settings):
@@ -19,3 +21,16 @@ class EvaluateConfig(Settings):
     """Bootstrap resamples behind each 95 % interval."""
     latency_rows: int = Field(64, ge=1)
     """Rows sent one at a time to measure latency."""
+    base_rows: int = Field(10_000, ge=10)
+    """Most training rows, evenly spaced, from which the base model's classifier is made."""
+
+    def problems(self) -> list[str]:
+        """Why a suite cannot be scored, as far as its files can tell."""
+        found = []
+        if DOMAIN in self.general:
+            found.append(
+                f"evaluate.general: '{DOMAIN}' is the name of the test split's own suite. Call this one otherwise, for example 'general'."
+            )
+        for name, suite in self.general.items():
+            found += [f"evaluate.general.{name}: {problem}" for problem in suite.problems()]
+        return found

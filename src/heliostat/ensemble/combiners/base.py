@@ -1,4 +1,4 @@
-"""Contract of combiners."""
+"""Contract of combiners. Shapes: M members, N rows, C labels."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ class Base(Member):
         `probs_MNC` [members, rows, labels] are probabilities, best member first; `targets_N` [rows] label indices;
         `score(probs_NC, targets_N)` is larger for better.
         """
+
+    def steps(self, probs_MNC: np.ndarray, targets_N: np.ndarray, score: Callable[[Any, Any], float]) -> list[int]:
+        """The members in the order they were taken in, for the record; a member may come twice."""
+        weights_M = self.weights(probs_MNC, targets_N, score)
+        return [int(m) for m in np.argsort(-weights_M, kind="stable") if weights_M[m] > 0]

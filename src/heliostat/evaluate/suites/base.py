@@ -1,0 +1,29 @@
+"""Contract of suites."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from heliostat.artifacts import Interval
+from heliostat.core.family import Member
+
+
+class Base(Member):
+    """A body of evidence about a model on ground it was not tuned for.
+
+    It sees a model only through the engine, so a base model, a fine-tuned one and an ensemble are measured alike. Larger
+    values are better in every metric it gives, so that "how much was lost" is one subtraction.
+    """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """One sentence: what is measured, on what, and how many rows."""
+
+    @abstractmethod
+    def score(self, predictor: Any, *, engine: Any, task: Any, seed: int, resamples: int) -> dict[str, Interval]:
+        """Each metric with its 95 % interval. `predictor` is a Model, an Ensemble or a ModelConfig (the base model)."""
+
+    def problems(self) -> list[str]:
+        """Why it cannot be scored, as far as its files can tell; each names its option."""
+        return []

@@ -1,0 +1,61 @@
+"""Contract of metrics.
+
+Shapes: N rows, C labels, R weightings of the rows. A metric is written for weighted rows, so that one number (all
+weights 1) and a bootstrap of a thousand resamples (weights = how often a row was drawn) are the same code, and the
+bootstrap costs a matrix product instead of a loop.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from heliostat.core.family import Member
+
+Mode = Literal["max", "min"]
+
+
+class Base(Member):
+    """One number that compares logits with targets; `mode` says whether more or less of it is better.
+
+    Logits may be log-probabilities (their softmax is the same); -inf is a probability of 0. NaN logits give NaN, and
+    NaN never wins (`merit`). A metric that the rows do not define (no rows, one class only) is NaN too.
+    """
+
+    mode: ClassVar[Mode]
+
+    @abstractmethod
+    def weighted(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
+        """The metric under each weighting, [R] float64. Logits hold neither NaN nor +inf, N is at least 1, every weighting sums above 0."""
+
+    def value(self, logits_NC: np.ndarray, targets_N: np.ndarray) -> float:
+        """The metric over all rows; `targets_N` are label indices."""
+        return float(self.resampled(logits_NC, targets_N, np.ones((1, len(logits_NC))))[0])
+
+    def resampled(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
+        """The metric under each weighting of the rows, [R] float64."""
+        logits_NC, targets_N = np.asarray(logits_NC, dtype=np.float64), np.asarray(targets_N)
+        rows, labels = logits_NC.shape
+        assert targets_N.shape == (rows,), f"{rows} rows of logits, {targets_N.shape} targets"
+        assert weights_RN.shape[1] == rows, f"{rows} rows of logits, {weights_RN.shape[1]} weights"
+        if rows == 0 or not np.all(logits_NC < math.inf):  # NaN compares false
+            return np.full(len(weights_RN), math.nan)
+        assert 0 <= targets_N.min() and targets_N.max() < labels, f"targets outside 0 to {labels - 1}"
+        return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
+
+    def merit(self, value: float | None) -> float:
+        """`value` so that larger is better; NaN and None are -inf, so they never win."""
+        if value is None or math.isnan(value):
+            return -math.inf
+        return value if self.mode == "max" else -value
+
+
+def log_softmax(logits_NC: np.ndarray) -> np.ndarray:
+    """Log-probabilities [N, C]; -inf stays -inf, a row of nothing else is uniform."""
+    top_N1 = logits_NC.max(axis=1, keepdims=True)
+    shifted_NC = logits_NC - np.where(np.isinf(top_N1), 0.0, top_N1)
+    shifted_NC = np.where(np.isinf(top_N1), 0.0, shifted_NC)
+    return shifted_NC - np.log(np.exp(shifted_NC).sum(axis=1, keepdims=True))

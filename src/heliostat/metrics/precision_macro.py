@@ -1,0 +1,18 @@
+"""Share of each label's predictions that are right, averaged with equal weight for every label."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from heliostat.metrics._confusion import count, ratio
+from heliostat.metrics.base import Base
+
+
+class PrecisionMacro(Base):
+    """Mean precision of the labels; a label that is never predicted counts 0."""
+
+    mode = "max"
+
+    def weighted(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
+        c = count(logits_NC, targets_N, weights_RN)
+        return c.mean_over_seen(ratio(c.hits_RC, c.predicted_RC))

@@ -1,1 +1,1 @@
-"""What each command of the CLI does."""
+"""What each command does; `cli.py` imports one of these when it is asked for."""

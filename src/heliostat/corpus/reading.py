@@ -1,0 +1,136 @@
+"""One piece of a source to a table of rows, good and bad; runs wherever the engine puts it.
+
+Every row that was read is in the table: a bad or filtered one has a `reason` and an `excerpt` and no text.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heliostat.corpus.config import CorpusConfig
+from heliostat.corpus.lines import UNDECODABLE, excerpt
+from heliostat.corpus.shingles import key, signatures
+from heliostat.corpus.sources.base import Bad, Row
+
+SLICE = "slice:"
+MALFORMED, DROPPED = "malformed", "filtered"
+DAMAGED = "damaged_file"
+
+
+def pieces(config: CorpusConfig) -> list[dict[str, Any]]:
+    """What there is to read, in order: the number of a source and some of its files."""
+    return [{"source": i, "files": [str(f) for f in files]} for i, source in enumerate(config.sources) for files in source.pieces()]
+
+
+def schema(config: CorpusConfig) -> Any:
+    """Columns of a table of rows."""
+    import pyarrow as pa
+
+    near = config.near_duplicates
+    fields = {name: pa.string() for name in ("text", "label", "source", "file", "group", "key", "reason", "fault", "excerpt")}
+    fields |= {"line": pa.int64(), "signature": pa.binary(4 * near.permutations if near else 0)}
+    fields |= {SLICE + name: pa.string() for name in config.slices}
+    return pa.schema(list(fields.items()))
+
+
+@dataclass(frozen=True)
+class ReadPiece:
+    """Reads, checks and filters the rows of one piece."""
+
+    config: CorpusConfig
+
+    def __call__(self, piece: dict[str, Any]) -> Any:
+        import pyarrow as pa
+
+        source = self.config.sources[piece["source"]]
+        called = source.called or source.name()
+        rows: list[dict[str, Any]] = []
+        for file in piece["files"]:
+            for row in self._file(source, Path(file)):
+                rows.append({"source": called, "file": file, **row})
+        good = [row for row in rows if "reason" not in row]
+        near = self.config.near_duplicates
+        if near:
+            for start in range(0, len(good), 1000):
+                some = good[start : start + 1000]
+                found = signatures([row["text"] for row in some], near.shingle_words, near.permutations)
+                for row, signature in zip(some, found, strict=True):
+                    row["signature"] = signature.tobytes()
+        return pa.Table.from_pylist(rows, schema=schema(self.config))
+
+    def _file(self, source: Any, file: Path) -> Iterator[dict[str, Any]]:
+        import pyarrow as pa
+
+        line = 0
+        try:
+            for row in source.rows(file):
+                line = row.line
+                yield bad(row) if isinstance(row, Bad) else self._row(source, row)
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+            yield bad(Bad(line + 1, DAMAGED, excerpt(f"{type(error).__name__}: {error}")))
+
+    def _row(self, source: Any, row: Row) -> dict[str, Any]:
+        text, fault = text_of(row.values.get(self.config.column(source, "text")))
+        label = name_of(row.values.get(self.config.column(source, "label")))
+        if fault is None and label is None:
+            fault = "missing_label"
+        if fault or label is None:
+            return bad(Bad(row.line, fault or "missing_label", excerpt(text or str(row.values)[:1000])))
+        clean: dict[str, Any] = {"text": text, "label": label}
+        for each in self.config.filters:
+            result = each.apply(clean)
+            if isinstance(result, str):
+                return bad(Bad(row.line, result, excerpt(text)), DROPPED)
+            clean = result
+        if not clean["text"].strip():
+            return bad(Bad(row.line, "empty_text", excerpt(text)), DROPPED)
+        clean |= {SLICE + name: name_of(row.values.get(name)) for name in self.config.slices}
+        group = self.config.split.group
+        return {"line": row.line, **clean, "group": name_of(row.values.get(group)) if group else None, "key": key(clean["text"])}
+
+
+def bad(row: Bad, fault: str = MALFORMED) -> dict[str, Any]:
+    """A row that goes to the quarantine: malformed, or filtered by a rule of the config."""
+    return {"line": row.line, "reason": row.reason, "fault": fault, "excerpt": row.excerpt}
+
+
+def text_of(value: Any) -> tuple[str, str | None]:
+    """(text, None), or (what there is, reason word)."""
+    if value is None or value != value:
+        return "", "missing_text"
+    if not isinstance(value, str):
+        return str(value)[:1000], "text_not_string"
+    if not value.strip():
+        return value, "empty_text"
+    if "\0" in value:
+        return value, "nul_bytes"
+    return value, None if is_unicode(value) else "wrong_encoding"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether `text` is free of halves of characters, which JSON escapes can smuggle in."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return UNDECODABLE not in text
+
+
+def name_of(value: Any) -> str | None:
+    """A label (or group, or slice) of any type as its name; None when there is none.
+
+    True is "true", 3 and 3.0 are "3" (a whole-number column with gaps comes as floats), 0.5 is "0.5"; lists and
+    objects are no names.
+    """
+    if value is None or isinstance(value, list | dict | tuple | set) or value != value:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    name = str(value).replace("\0", "").strip()
+    return name if name and is_unicode(name) else None

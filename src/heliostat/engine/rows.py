@@ -1,0 +1,72 @@
+"""Pieces of work mapped over the cluster by Ray Data, results in the order of the pieces.
+
+The function catches what is wrong with single rows itself: an error that leaves it ends the run. A result travels as
+one value, so a piece gives exactly one table, empty or not, and tables of different pieces need not agree on types.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from heliostat.core.errors import HeliostatError
+
+
+def read(pieces: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], Any], *, concurrency: int | None = None) -> Iterator[Any]:
+    """`function(piece)`, a pyarrow table, for every piece, in order.
+
+    `concurrency` limits how many run at once; None is as many as the cluster has CPUs. Raises what `function` raised.
+    """
+    import ray
+
+    if not pieces:
+        return
+    dataset = ray.data.from_items([pickle.dumps(piece) for piece in pieces], override_num_blocks=len(pieces))
+    dataset.context.execution_options.preserve_order = True
+    dataset.context.enable_progress_bars = False
+    dataset = dataset.map_batches(_Call(function), batch_size=1, batch_format="pyarrow", concurrency=concurrency)
+    try:
+        for batch in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):
+            yield _open(batch.column("table")[0].as_buffer())
+    except Exception as error:
+        raise _cause(error) from error
+
+
+class _Call:
+    """Calls the function on a pickled piece and packs its table."""
+
+    def __init__(self, function: Callable[[dict[str, Any]], Any]):
+        self.function = function
+        self.__name__ = type(function).__name__
+
+    def __call__(self, batch: Any) -> Any:
+        import pyarrow as pa
+
+        tables = [self.function(pickle.loads(item)) for item in batch.column("item").to_pylist()]
+        return pa.table({"table": pa.array([_pack(table) for table in tables], pa.large_binary())})
+
+
+def _pack(table: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _open(buffer: Any) -> Any:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(buffer).read_all()
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of our own that is inside Ray's wrapping, or `error` itself."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, HeliostatError):
+            return inner
+        inner = getattr(inner, "cause", None) or inner.__cause__
+    return error

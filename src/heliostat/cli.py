@@ -41,7 +41,7 @@ def request(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.argument("config", type=click.Path(path_type=Path)),
         click.option("--cluster", metavar="PLACE", help="Where to run: a folder with layout.yaml, such as cluster/laptop."),
-        click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True, help="Set one value of the config: --set train.epochs=2."),
+        click.option("--set", "assignments", metavar="PATH=VALUE", multiple=True, help="Set one value: --set train.epochs=2."),
         click.option("--name", help="Name of the run, instead of the config's."),
         click.option("--storage", type=click.Path(path_type=Path), help="Folder of all runs, instead of the layout's."),
         click.option("--replace", is_flag=True, help="Throw away and make again stages that were made with other settings."),

@@ -1,0 +1,115 @@
+"""`heliostat run`: one config on one layout, from data to report, in one folder that tells its whole story."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from heliostat.commands.quiet import quiet
+from heliostat.commands.request import Request
+from heliostat.config import RunConfig
+from heliostat.core.errors import GateFailed, HeliostatError, RunFailed
+from heliostat.core.layout import Layout
+from heliostat.core.manifest import write_json
+from heliostat.core.progress import PlainProgress, Progress
+from heliostat.core.provenance import describe
+from heliostat.core.workspace import Decision, Plan, Workspace, changed_error
+
+DRIVER_LOG = "driver.log"
+
+
+def run(request: Request) -> None:
+    """Run or go on with the request; prints the run's folder. Raises `GateFailed` when the report's gates were not met."""
+    config, layout, root = request.resolve()
+    carry_out(config, layout, root, replace=request.replace)
+
+
+def carry_out(config: RunConfig, layout: Layout, root: Path, *, replace: bool = False) -> None:
+    """Run `config` on `layout` in `root`, drawing on stderr; the run's folder is the last line of stdout."""
+    from heliostat import pipeline
+
+    if not replace:
+        plan = Plan(root, config.seed, layout=layout)
+        pipeline.story(config, plan.do)
+        refuse_changes(root, plan.decisions)
+    log = root / "logs" / DRIVER_LOG
+    with Stoppable():
+        report = _watched(config, layout, root, replace, log)
+    print(root, flush=True)
+    if not report.passed:
+        failed = "; ".join(f"{g.name}: {_number(g.value)}, the limit is {_number(g.limit)}" for g in report.gates if not g.passed)
+        raise GateFailed(f"a gate was not met: {failed}. The report: {root / 'report' / 'index.html'}")
+
+
+def refuse_changes(root: Path, decisions: list[Decision]) -> None:
+    """Refuse before anything starts when a stage on disk was made with other settings."""
+    for decision in decisions:
+        # Parts of a sweep that is not finished have no fingerprint yet: they are no difference a person made.
+        real = tuple(line for line in decision.differences if "/best-" not in line)
+        if decision.state == "changed" and real:
+            raise changed_error(root, decision)
+
+
+def _watched(config: RunConfig, layout: Layout, root: Path, replace: bool, log: Path) -> Any:
+    workspace = Workspace(root, config.seed, layout, replace=replace)
+    with workspace, quiet(log) as person:
+        show = progress_for(person)
+        try:
+            write_json(root / "run.json", {"config": config.tree(), "layout": layout.dump(), "provenance": describe()})
+            return _told(config, workspace, root, show)
+        except HeliostatError as error:
+            traceback.print_exc()
+            if isinstance(error, RunFailed):
+                raise RunFailed(f"{error}\n  The log: {log}") from error
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise RunFailed(f"{type(error).__name__}: {first}\n  The whole story is in {log}") from error
+        finally:
+            show.close()
+
+
+def _told(config: RunConfig, workspace: Workspace, root: Path, show: Progress) -> Any:
+    from heliostat import pipeline
+    from heliostat.engine.driver import Engine
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    workspace.show = show
+    with Engine(workspace.layout, log_folder=root / "logs", show=show) as engine:
+        workspace.engine = engine
+        return pipeline.story(config, workspace.do)
+
+
+def progress_for(stream: TextIO) -> Progress:
+    """A live display on a terminal, plain lines elsewhere."""
+    if not stream.isatty():
+        return PlainProgress(stream)
+    from heliostat.commands.display import LiveProgress
+
+    return LiveProgress(stream)
+
+
+class Stoppable:
+    """The first Ctrl-C or SIGTERM ends the run cleanly; the second one ends the process at once."""
+
+    def __enter__(self) -> None:
+        self.before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+
+def _number(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.6g}"

@@ -38,6 +38,10 @@ class RunFailed(HeliostatError):
     """The run could not finish (exit 4)."""
 
 
+class Diverged(HeliostatError):
+    """A training's loss is not a number any more; the message says where, and what to change."""
+
+
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
     """The allowed word closest to `given`, or None when nothing is close."""
     matches = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.5)

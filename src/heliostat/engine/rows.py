@@ -6,6 +6,7 @@ one value, so a piece gives exactly one table, empty or not, and tables of diffe
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,13 +19,14 @@ def read(pieces: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], 
 
     `concurrency` limits how many run at once; None is as many as the cluster has CPUs. Raises what `function` raised.
     """
-    import ray
+    import ray.data
 
     if not pieces:
         return
     dataset = ray.data.from_items([pickle.dumps(piece) for piece in pieces], override_num_blocks=len(pieces))
     dataset.context.execution_options.preserve_order = True
     dataset.context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # progress is told by whoever iterates
     dataset = dataset.map_batches(_Call(function), batch_size=1, batch_format="pyarrow", concurrency=concurrency)
     try:
         for batch in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):

@@ -26,8 +26,11 @@ class Base(Member):
         """Columns a row must have, each with a few words on what it holds; the target comes last."""
 
     @abstractmethod
-    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> Any:
-        """A `torch.nn.Module` for this task from a model folder or hub id, in fp32 on the CPU."""
+    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
+        """(module in fp32 on the CPU, names of the parameters the folder or hub id did not have).
+
+        `labels` None gives the bare encoder; `layers` keeps the first so many encoder layers.
+        """
 
     @abstractmethod
     def tokenise(self, columns: dict[str, list[Any]], tokenizer: Any, labels: list[str]) -> dict[str, list[Any]]:

@@ -20,19 +20,22 @@ class TextClassification(Base):
     def columns(self) -> dict[str, str]:
         return {"text": "what is classified", "label": "its class"}
 
-    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> Any:
+    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
         from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
         config = AutoConfig.from_pretrained(folder, revision=revision)
         if layers is not None:
             config.num_hidden_layers = min(layers, config.num_hidden_layers)
         if labels is None:
-            return AutoModel.from_pretrained(folder, config=config, revision=revision, dtype="float32")
+            return AutoModel.from_pretrained(folder, config=config, revision=revision, dtype="float32"), []
         config.num_labels = len(labels)
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}
         config.problem_type = "single_label_classification"
-        return AutoModelForSequenceClassification.from_pretrained(folder, config=config, revision=revision, dtype="float32")
+        module, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, config=config, revision=revision, dtype="float32", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        return module, [*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]
 
     def tokenise(self, columns: dict[str, list[Any]], tokenizer: Any, labels: list[str]) -> dict[str, list[Any]]:
         encoded = tokenizer(columns["text"], truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False)

@@ -1,0 +1,114 @@
+"""A Ray cluster to work on: the one the layout names, or a local one of our own.
+
+Concurrency is computed here so that training workers, data tasks and the driver always fit: trials that hold every CPU
+would starve the data tasks, and the run would wait for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from heliostat.core.errors import UserError
+from heliostat.core.layout import Layout
+
+DATA_CPUS = 1
+"""Logical CPUs kept for data tasks beside the training workers."""
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_STATE_TRACKING": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def connect(layout: Layout) -> bool:
+    """Join or start the cluster; True when it is ours to stop. `UserError` when the layout's cannot be reached."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return False
+    env = {k: v for k, v in QUIET.items() if not k.startswith("TUNE")}
+    if layout.gpus_per_worker == 0:
+        env["DS_ACCELERATOR"] = "cpu"
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": env}}
+    address = layout.address or os.environ.get("RAY_ADDRESS")
+    if address is None:
+        ray.init(num_cpus=local_cpus(layout) + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
+        return True
+    try:
+        ray.init(address=address, **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"layout.address: no Ray cluster answers at '{address}' ({reason}). Start one with `ray start --head`, or leave address empty for a local one."
+        ) from None
+    return False
+
+
+def local_cpus(layout: Layout) -> int:
+    """CPUs a local cluster uses for training."""
+    return layout.local_cpus or len(os.sched_getaffinity(0))
+
+
+def _object_store_bytes() -> int:
+    """A small share of shared memory: prepared rows are memory-mapped files, not objects."""
+    shared = os.statvfs("/dev/shm") if Path("/dev/shm").exists() else None
+    room = shared.f_bavail * shared.f_frsize if shared else 1 << 30
+    return max(100 << 20, min(1 << 30, int(room * 0.5)))
+
+
+def widest(layout: Layout, owned: bool) -> int:
+    """Gangs that fit the cluster side by side; `UserError` names the shortage when not even one does."""
+    import ray
+
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    cpus = sum(n.get("CPU", 0) for n in nodes)
+    per_node = [_workers_on(n, layout) for n in nodes]
+    spare = cpus - DATA_CPUS if cpus > 1 or owned else cpus
+    by_cpu = int(spare // layout.cpus_per_worker)
+    fits = min(sum(per_node), by_cpu) // layout.workers
+    if fits < 1:
+        gpus = sum(n.get("GPU", 0) for n in nodes)
+        need = f"{layout.workers} x {layout.cpus_per_worker:g} CPUs" + (f" and {layout.gpus_per_worker:g} GPUs" if layout.gpus_per_worker else "")
+        raise UserError(
+            f"layout: one training asks for {need}, and the cluster has {cpus:g} CPUs ({DATA_CPUS} kept for data) and {gpus:g} GPUs "
+            f"on {len(nodes)} node(s). Lower layout.workers or layout.cpus_per_worker, or add nodes."
+        )
+    if layout.gangs != "auto" and layout.gangs > fits:
+        raise UserError(f"layout.gangs: {layout.gangs} trainings side by side asked for; the cluster holds {fits}. Use at most {fits}, or auto.")
+    return fits if layout.gangs == "auto" else layout.gangs
+
+
+def _workers_on(node: dict[str, float], layout: Layout) -> int:
+    limits = [node.get("CPU", 0) // layout.cpus_per_worker]
+    if layout.gpus_per_worker:
+        limits.append(node.get("GPU", 0) // layout.gpus_per_worker)
+    return int(min(limits))
+
+
+def disconnect(owned: bool) -> None:
+    """Leave the cluster; a cluster of our own stops with it."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def leftover_placement_groups() -> int:
+    """Placement groups that still hold resources; 0 after a clean run."""
+    from ray.util import placement_group_table
+
+    return sum(1 for group in placement_group_table().values() if group["state"] != "REMOVED")
+
+

@@ -1,0 +1,241 @@
+"""The driver's handle on Ray: stages ask it for rows, trainings and predictions; it starts what is needed, once.
+
+The cluster starts at the first use and the gangs stay warm between stages, so base scores, a sweep, a student and the
+final scores pay for one start. Answers about models (logits, embeddings) are remembered by content in `<run>/cache`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heliostat.artifacts import Ensemble, Model, Predictor
+from heliostat.core.errors import Diverged, RunFailed, UserError
+from heliostat.core.layout import Layout
+from heliostat.core.manifest import fingerprint, read_json, write_json
+from heliostat.core.progress import Progress
+from heliostat.core.provenance import content_fingerprint
+from heliostat.engine.orders import ModelSource, Order, Reply
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
+WATCH_EVERY_S = 0.5
+
+
+class Engine:
+    """Ray, as the stages see it. Use it as a context manager."""
+
+    def __init__(self, layout: Layout, run_folder: Path, show: Progress | None = None):
+        self.layout, self.show = layout, show or Progress()
+        self.logs, self.cache = run_folder / "logs", run_folder / "cache"
+        self.gangs: list[Any] = []
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._owned: bool | None = None
+        self._watching = threading.Event()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Join or start the cluster, once."""
+        if self._owned is None:
+            from heliostat.engine import cluster
+
+            self._owned = cluster.connect(self.layout)
+            cluster.widest(self.layout, self._owned)
+
+    def close(self) -> None:
+        """Let the gangs go and leave the cluster; safe to call twice."""
+        self._watching.set()
+        gangs, self.gangs = self.gangs, []
+        for gang in gangs:
+            gang.close()
+        if self._owned is not None:
+            from heliostat.engine import cluster
+
+            cluster.disconnect(self._owned)
+            self._owned = None
+
+    # Gangs and orders
+
+    def widest(self) -> int:
+        """Gangs that fit side by side."""
+        from heliostat.engine import cluster
+
+        self.connect()
+        return cluster.widest(self.layout, bool(self._owned))
+
+    def muster(self, count: int) -> list[Any]:
+        """At least `count` gangs, starting those that are missing."""
+        from heliostat.engine.gang import Gang
+
+        self.connect()
+        while len(self.gangs) < count:
+            self.gangs.append(Gang(f"gang-{len(self.gangs)}", self.layout, self.logs).start())
+            if len(self.gangs) == 1:
+                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        return self.gangs[:count]
+
+    def threads(self, side_by_side: int = 1) -> int:
+        """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
+        from heliostat.engine import cluster
+
+        if self._owned and not self.layout.gpus_per_worker:
+            return max(1, cluster.local_cpus(self.layout) // (self.layout.workers * side_by_side))
+        return max(1, int(self.layout.cpus_per_worker))
+
+    def perform(self, order: Order) -> Reply:
+        """One order on the first gang, with every core it may use; raises what went wrong."""
+        gang = self.muster(1)[0]
+        return checked(gang.perform(order.model_copy(update={"threads": self.threads()})))
+
+    def perform_all(self, orders: Sequence[Order]) -> list[Reply]:
+        """Independent orders, spread over the gangs; replies in the order given."""
+        import ray
+
+        if len(orders) < 2:
+            return [self.perform(order) for order in orders]
+        gangs = self.muster(min(len(orders), self.widest()))
+        threads = self.threads(len(gangs))
+        waiting = [gangs[i % len(gangs)].order(order.model_copy(update={"threads": threads})) for i, order in enumerate(orders)]
+        return [checked(reply) for reply in ray.get(waiting)]
+
+    def _watch(self) -> None:
+        """Hand the gangs' events to the listeners, off everyone's path."""
+        import ray
+
+        while not self._watching.wait(WATCH_EVERY_S):
+            try:
+                batches = ray.get([g.mailbox.drain.remote() for g in self.gangs if g.mailbox is not None], timeout=30)
+            except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError):
+                continue
+            for event in (event for batch in batches for event in batch):
+                for listener in list(self.listeners):
+                    listener(event)
+
+    # Rows
+
+    def map_pieces(self, pieces: list[dict[str, Any]], function: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
+        """`function(piece)` gives a pyarrow table; the tables, in piece order, made by Ray Data."""
+        from heliostat.engine import rows
+
+        self.connect()
+        return rows.read(pieces, function)
+
+    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource) -> Path:
+        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`."""
+        from heliostat.engine import streams
+
+        folder = Path(model.folder)
+        tokenizer = sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
+        identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
+        return streams.prepare(self.cache / "rows", files, task, labels, model.folder, identity, self.map_pieces)
+
+    # Answers about models
+
+    def predict(self, predictor: Predictor, files: list[Path], *, task: Any, show: str = "") -> np.ndarray:
+        """Logits float32 [rows, labels] in corpus order; for an ensemble log-probabilities of its weighted mean."""
+        return combined(predictor, self.predict_each(members(predictor), files, task=task))
+
+    def predict_each(self, models: Sequence[Model], files: list[Path], *, task: Any) -> list[np.ndarray]:
+        """Logits of several models on the same rows, computed side by side."""
+        from heliostat.engine.predict import Predict
+
+        orders: list[tuple[Path, Order]] = []
+        for model in models:
+            source = ModelSource(folder=str(model.path))
+            rows = self.prepare(files, task=task, labels=model.labels, model=source)
+            out = self.cache / "logits" / f"{fingerprint([model.fingerprint, rows.name])}.npy"
+            orders.append((out, Predict(task=task, model=source, labels=model.labels, rows=rows, out=out)))
+        return self._answers(orders)
+
+    def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [texts, width]; of an ensemble such that a cosine is the weighted mean of its members'."""
+        from heliostat.engine.predict import Embed
+
+        orders: list[tuple[Path, Order]] = []
+        for part in members(predictor):
+            source, labels = self._source(part)
+            out = self.cache / "vectors" / f"{fingerprint([part.fingerprint, task.identity(), list(texts)])}.npy"
+            orders.append((out, Embed(task=task, model=source, labels=labels, texts=tuple(texts), out=out)))
+        vectors = self._answers(orders)
+        weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
+        return np.concatenate([v * np.sqrt(w) for v, w in zip(vectors, weights, strict=True)], axis=1).astype(np.float32)
+
+    def _answers(self, orders: list[tuple[Path, Order]]) -> list[np.ndarray]:
+        self.perform_all([order for out, order in orders if not out.exists()])
+        return [np.load(out) for out, _ in orders]
+
+    def latency(self, predictor: Any, texts: Sequence[str], *, task: Any) -> dict[str, float]:
+        """{"p50", "p99"}: milliseconds of one text at a time; the members of an ensemble answer one after another."""
+        took = sum(np.asarray(self._time(part, texts, task)["ms"]) for part in members(predictor))
+        return {"p50": round(float(np.percentile(took, 50)), 3), "p99": round(float(np.percentile(took, 99)), 3)}
+
+    def _time(self, part: Any, texts: Sequence[str], task: Any) -> dict[str, Any]:
+        from heliostat.engine.predict import Time
+
+        source, labels = self._source(part)
+        mark = fingerprint([part.fingerprint, task.identity(), list(texts), self.layout.dump()])
+        path = self.cache / "latency" / f"{mark}.json"
+        known = read_json(path)
+        if known is None:
+            known = self.perform(Time(task=task, model=source, labels=labels, texts=tuple(texts))).value
+            write_json(path, known)
+        return known
+
+    def size(self, model: Any) -> tuple[int, int]:
+        """(parameters, bytes of weights) of a pretrained model."""
+        from heliostat.engine.models import folder_bytes
+
+        folder = model.folder()
+        return int(self._time(model, ("size",), _task())["params"]), folder_bytes(folder) if folder else 0
+
+    @staticmethod
+    def _source(part: Any) -> tuple[ModelSource, tuple[str, ...] | None]:
+        if isinstance(part, Model):
+            return ModelSource(folder=str(part.path)), part.labels
+        return source_of(part), None
+
+
+def _task() -> Any:
+    from heliostat.core.family import build
+
+    return build("tasks", "text_classification")
+
+
+def source_of(model: Any) -> ModelSource:
+    """Where the weights of a `ModelConfig` are; a hub id stays one."""
+    folder = model.folder()
+    return ModelSource(folder=str(folder.resolve()) if folder else model.path, revision=model.revision, layers=model.layers)
+
+
+def members(predictor: Any) -> tuple[Any, ...]:
+    """The single models a predictor is made of."""
+    return predictor.members if isinstance(predictor, Ensemble) else (predictor,)
+
+
+def combined(predictor: Any, logits: list[np.ndarray]) -> np.ndarray:
+    """One answer [rows, labels] from the members' logits: log of the weighted mean probability for an ensemble."""
+    if not isinstance(predictor, Ensemble):
+        return logits[0]
+    probs = sum(w * softmax(z) for w, z in zip(predictor.weights, logits, strict=True))
+    return np.log(np.maximum(probs, 1e-12)).astype(np.float32)
+
+
+def softmax(logits_NC: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    shifted = np.exp(logits_NC.astype(np.float64) - logits_NC.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, or the error it carries as the exception it stands for."""
+    if reply.error is None:
+        return reply
+    raise {"request": UserError, "diverged": Diverged}.get(reply.reason, RunFailed)(reply.error)

@@ -1,0 +1,82 @@
+"""A gang, seen from the driver: a Ray Train run whose workers stay alive and take orders through a mailbox.
+
+The nested way, one `TorchTrainer.fit()` per trial, costs tens of seconds each and leaks placement groups when a trial is
+stopped. A gang starts once; its next trial starts in milliseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from heliostat.core.layout import Layout
+from heliostat.engine import worker
+from heliostat.engine.mailbox import open_mailbox
+from heliostat.engine.orders import Order, Reply
+
+RESTARTS = 8
+"""How often Ray Train may restart the workers of one gang."""
+
+
+@dataclass
+class Gang:
+    """One long-lived group of workers."""
+
+    name: str
+    layout: Layout
+    log_folder: Path
+    mailbox: Any = None
+    _thread: threading.Thread | None = field(default=None, repr=False)
+
+    def start(self) -> Gang:
+        """Start the workers in the background; orders may be given at once and wait until they are up."""
+        self.mailbox = open_mailbox()
+        self._thread = threading.Thread(target=self._hold, name=self.name, daemon=True)
+        self._thread.start()
+        return self
+
+    def _hold(self) -> None:
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        gpu = self.layout.gpus_per_worker > 0
+        resources = {"CPU": self.layout.cpus_per_worker, **({"GPU": self.layout.gpus_per_worker} if gpu else {})}
+        why = "the gang was closed"
+        try:
+            TorchTrainer(
+                worker.main,
+                train_loop_config={"mailbox": self.mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu},
+                scaling_config=ScalingConfig(num_workers=self.layout.workers, use_gpu=gpu, resources_per_worker=resources),
+                torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+                run_config=RunConfig(
+                    name=self.name, storage_path=str(self.log_folder / "ray-train"), failure_config=FailureConfig(max_failures=RESTARTS)
+                ),
+            ).fit()
+        except Exception as error:
+            why = f"{self.name} stopped: {worker.one_line(error)}; see {self.log_folder}"
+        try:
+            ray.get(self.mailbox.close.remote(why))
+        except ray.exceptions.RayError:
+            return  # the cluster is gone, and with it whoever waited
+
+    def order(self, order: Order) -> Any:
+        """Queue an order; a Ray reference to its `Reply`."""
+        return self.mailbox.submit.remote(order)
+
+    def perform(self, order: Order) -> Reply:
+        """Queue an order and wait for its reply."""
+        return ray.get(self.order(order))
+
+    def close(self, wait_s: float = 20.0) -> None:
+        """Tell the workers to leave, and wait until their resources are free."""
+        if self.mailbox is None:
+            return
+        ray.get(self.mailbox.close.remote("the gang was closed"))
+        if self._thread is not None:
+            self._thread.join(wait_s)
+        ray.kill(self.mailbox)
+        self.mailbox = None

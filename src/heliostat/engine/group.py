@@ -1,0 +1,55 @@
+"""The workers of one gang, seen from one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rank, world size and device; the collectives the loop and the checkpoints need. World size 1 needs no process group."""
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+
+    def barrier(self) -> None:
+        """Wait for every worker."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.barrier()
+
+    def mean(self, value: Any) -> Any:
+        """The mean over workers of a scalar tensor."""
+        if self.world > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(value)
+            value = value / self.world
+        return value
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every worker's picklable `value`, in rank order, on every worker."""
+        if self.world == 1:
+            return [value]
+        import torch.distributed as dist
+
+        out: list[Any] = [None] * self.world
+        dist.all_gather_object(out, value)
+        return out
+
+    def from_first(self, value: Any) -> Any:
+        """Rank 0's `value` on every worker."""
+        return self.gather(value)[0] if self.world > 1 else value
+
+    def assemble(self, parts: list[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
+        """One array [rows, ...] from every worker's (row indices, values) pieces."""
+        pieces = [piece for worker in self.gather(parts) for piece in worker]
+        out = np.empty((rows, *pieces[0][1].shape[1:]), np.float32)
+        for index, values in pieces:
+            out[index] = values
+        return out

@@ -1,0 +1,143 @@
+"""Models in a worker: opened once, copied per training, exported and verified.
+
+A gang holds the base weights once; a trial copies them in memory. A head that the pretrained model does not have is
+drawn from the training's own seed, so the second trial of a gang starts exactly as a fresh process would.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heliostat.core import seeds
+from heliostat.core.errors import RunFailed, UserError
+from heliostat.core.manifest import write_json
+from heliostat.engine.orders import ModelSource
+
+KEPT = 3
+
+
+class Store:
+    """The models a worker keeps open, least recently used first out."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[tuple[Any, ...], tuple[Any, list[str]]] = OrderedDict()
+
+    def opened(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> Any:
+        """The model as it is on disk, in evaluation mode; do not change it."""
+        return self._entry(source, labels, task)[0]
+
+    def fresh(self, source: ModelSource, labels: tuple[str, ...], task: Any, seed: int) -> Any:
+        """A copy to train, its new head drawn from `seed`."""
+        template, missing = self._entry(source, labels, task)
+        module = copy.deepcopy(template)
+        draw_missing(module, missing, seed)
+        return module.train()
+
+    def missing(self, source: ModelSource, labels: tuple[str, ...], task: Any) -> list[str]:
+        """Parameters the pretrained model does not have."""
+        return self._entry(source, labels, task)[1]
+
+    def _entry(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Any, list[str]]:
+        key = (source, labels, task.name())
+        if key not in self._open:
+            self._open[key] = open_model(source, labels, task)
+            while len(self._open) > KEPT:
+                self._open.popitem(last=False)
+        self._open.move_to_end(key)
+        return self._open[key]
+
+
+def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Any, list[str]]:
+    """(module, names of parameters the folder did not have), or a `UserError` that says why it cannot be opened."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        module, missing = task.model(source.folder, list(labels) if labels is not None else None, source.layers, source.revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model.path: '{source.folder}' cannot be opened: {str(error).splitlines()[0]}") from error
+    if source.spread is not None:
+        keep_spread(module, source.spread)
+    return module.eval(), sorted(missing)
+
+
+def draw_missing(module: Any, missing: list[str], seed: int) -> None:
+    """Initialise the named parameters from `seed`: matrices normal with the config's range, vectors zero."""
+    import torch
+
+    deviation = getattr(module.config, "initializer_range", 0.02)
+    parameters = dict(module.named_parameters())
+    for name in missing:
+        generator = torch.Generator().manual_seed(seeds.derive(seed, "head", name))
+        with torch.no_grad():
+            if parameters[name].ndim >= 2:
+                parameters[name].normal_(0.0, deviation, generator=generator)
+            else:
+                parameters[name].zero_()
+
+
+def spread(layers: int, keep: int) -> list[int]:
+    """`keep` of `layers` layer indices, evenly spaced, the first and the last among them (one: the first)."""
+    return sorted({int(i) for i in np.round(np.linspace(0, layers - 1, keep))})
+
+
+def keep_spread(module: Any, keep: int) -> None:
+    """Drop encoder layers in place, keeping `keep` evenly spaced ones."""
+    import torch
+
+    depth = module.config.num_hidden_layers
+    if keep > depth:
+        raise UserError(f"distil.layers: {keep} layers asked for, and the model it starts from has {depth}.")
+    for parent in module.modules():
+        for name, child in list(parent.named_children()):
+            if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
+                setattr(parent, name, torch.nn.ModuleList([child[i] for i in spread(depth, keep)]))
+                module.config.num_hidden_layers = keep
+                return
+    raise UserError(f"distil.layers: no list of {depth} encoder layers was found in {type(module).__name__}.")
+
+
+def count(module: Any) -> int:
+    """Parameters, shared ones once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the weights in a model folder."""
+    return sum(p.stat().st_size for pattern in ("*.safetensors", "*.bin") for p in folder.glob(pattern))
+
+
+def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, before: np.ndarray, probe: dict[str, Any]) -> dict[str, Any]:
+    """Save `module` to `out`, reopen it as a user would, and check it before it counts.
+
+    `base` is the model training started from; `before` [rows, labels] are the trained model's own logits for the
+    batch `probe`, taken before saving (with adapters not yet merged). Returns {"params", "bytes"}.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    out.mkdir(parents=True, exist_ok=True)
+    module.save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    again, info = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True, dtype="float32")
+    state, original = again.state_dict(), base.state_dict()
+    empty = [name for name, value in state.items() if value.numel() == 0]
+    if info["missing_keys"] or info["unexpected_keys"] or empty:
+        wrong = {k: sorted(info[k])[:5] for k in ("missing_keys", "unexpected_keys")}
+        raise RunFailed(f"the exported model in '{out}' is not whole: {wrong}, empty tensors {empty[:5]}.")
+    if all(name in original and torch.equal(state[name], original[name]) for name in state):
+        raise RunFailed(f"the exported model in '{out}' equals the one it started from: nothing was learned, or the adapter was not merged.")
+    with torch.no_grad():
+        after = task.logits(again.eval(), probe).float().numpy()
+    gap = float(np.abs(after - before).max())
+    if not gap <= 1e-3 * (1.0 + float(np.abs(before).max())):  # float32 addition order of a merged adapter stays far below this
+        raise RunFailed(f"the exported model in '{out}' answers differently from the trained one (largest gap {gap:.2g} in logits).")
+    facts = {"params": count(again), "bytes": folder_bytes(out), "largest_logit_gap": gap}
+    write_json(out / "heliostat.json", {**facts, "task": task.name(), "verified": True})
+    return facts

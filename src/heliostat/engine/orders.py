@@ -1,0 +1,51 @@
+"""What a gang can be told to do. An order is complete in itself: it can be given again to a gang that was restarted.
+
+That is why a lost worker, a killed driver and a promotion in a sweep are the same thing to a gang. Orders about
+trained models in use (`Predict`, `Embed`, `Time`) are in `predict.py`; those about training in `heliostat.train.session`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ModelSource(BaseModel):
+    """Where weights come from, and which encoder layers of them are taken."""
+
+    model_config = ConfigDict(frozen=True)
+    folder: str
+    """A model folder, or a hub id."""
+    revision: str = "main"
+    layers: int | None = None
+    """Take the first so many encoder layers."""
+    spread: int | None = None
+    """Take so many encoder layers, evenly spaced from first to last (a student)."""
+
+
+class Order(BaseModel):
+    """Base of every order: its fields say what, `perform` does it on every worker of the gang."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    task: Any
+    """The task member."""
+    threads: int = 1
+    """Torch threads of each worker while it performs the order."""
+
+    @abstractmethod
+    def perform(self, worker: Any) -> dict[str, Any]:
+        """Do it; `worker` is the `heliostat.engine.worker.Worker` it runs in. What rank 0 returns is the reply."""
+
+
+class Reply(BaseModel):
+    """What an order gave; `error` is set when it failed, `reason` sorts the failure."""
+
+    model_config = ConfigDict(frozen=True)
+    value: dict[str, Any] = {}
+    error: str | None = None
+    reason: Literal["", "request", "diverged", "exception", "lost"] = ""
+    """request: the user's settings cannot work; diverged: NaN; exception: a bug or the environment; lost: workers died."""
+    seconds: float = 0.0
+    """Time the gang worked on it."""

@@ -1,0 +1,165 @@
+"""Prepared rows: tokenised once, kept as memory-mapped Arrow, read in an order that is a pure function.
+
+Preparation does not depend on a trial, so it is done once per (corpus, task, tokenizer) and shared by every trial and
+every worker of a node through the page cache: memory stays flat however large the corpus is, and a seek costs nothing.
+The rows of step s are a function of (seed, s) alone, whatever the number of workers: that is what makes resume exact
+and W = 1, 2, 4 train on the same global batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heliostat.core import seeds
+from heliostat.core.manifest import fingerprint, read_json, write_json
+
+VERSION = 1
+
+
+class Prepared:
+    """A prepared split: `<folder>/rows.arrow`, opened without reading it."""
+
+    def __init__(self, folder: Path):
+        import pyarrow as pa
+
+        self.folder = folder
+        self.meta = read_json(folder / "manifest.json")
+        self._table = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all()
+        self.columns = [c for c in self._table.column_names if c not in ("id", "weight")]
+        self.lengths_N = self._lengths()
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def _lengths(self) -> np.ndarray:
+        import pyarrow.compute as pc
+
+        return pc.list_value_length(self._table.column("input_ids")).to_numpy() if "input_ids" in self.columns else np.ones(len(self), int)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
+        """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
+        table = self._table.take(np.asarray(indices, dtype=np.int64))
+        return {name: table.column(name).to_pylist() for name in table.column_names}
+
+    def column(self, name: str) -> np.ndarray:
+        """A scalar column as a numpy array [rows]."""
+        return self._table.column(name).to_numpy()
+
+    def by_length(self, rows: int) -> Iterator[np.ndarray]:
+        """All row indices, longest first, in batches of `rows`: the least padding for prediction."""
+        order_N = np.argsort(-self.lengths_N, kind="stable")
+        for start in range(0, len(order_N), rows):
+            yield order_N[start : start + rows]
+
+
+def prepare(folder: Path, files: list[Path], task: Any, labels: Sequence[str], tokenizer_folder: str, identity: Any, map_pieces: Any) -> Path:
+    """Tokenise parquet `files` into `folder/<fingerprint>` unless it is there; returns that folder.
+
+    `identity` is whatever decides the result besides the task (the corpus's and the model's fingerprints);
+    `map_pieces(pieces, function)` gives one table per piece, in order.
+    """
+    import pyarrow as pa
+
+    mark = fingerprint({"version": VERSION, "task": task.identity(), "labels": list(labels), "of": identity})
+    place = folder / mark
+    if read_json(place / "manifest.json") is not None:
+        return place
+    place.mkdir(parents=True, exist_ok=True)
+    pieces = [{"file": str(f)} for f in files]
+    function = _Tokenise(tokenizer_folder, task, tuple(labels))
+    rows = tokens = 0
+    writer = None
+    temporary = place / "rows.arrow.tmp"
+    for table in map_pieces(pieces, function):
+        writer = writer or pa.ipc.new_file(str(temporary), table.schema)
+        writer.write_table(table)
+        rows += table.num_rows
+        tokens += sum(len(x) for x in table.column("input_ids").to_pylist()) if "input_ids" in table.column_names else 0
+    assert writer is not None
+    writer.close()
+    temporary.rename(place / "rows.arrow")
+    write_json(place / "manifest.json", {"rows": rows, "tokens": tokens, "labels": list(labels)})
+    return place
+
+
+@dataclass(frozen=True)
+class _Tokenise:
+    """Turns one parquet file into model inputs; runs where Ray Data puts it."""
+
+    tokenizer_folder: str
+    task: Any
+    labels: tuple[str, ...]
+
+    def __call__(self, piece: dict[str, Any]) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(piece["file"])
+        columns = {name: table.column(name).to_pylist() for name in table.column_names}
+        encoded = self.task.tokenise(columns, open_tokenizer(self.tokenizer_folder), list(self.labels))
+        return pa.table({"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), **encoded})
+
+
+@lru_cache(maxsize=8)
+def open_tokenizer(folder: str) -> Any:
+    """The tokenizer of a model folder or hub id; `UserError` when there is none."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    from heliostat.core.errors import UserError
+
+    logging.set_verbosity_error()
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path: no tokenizer can be opened in '{folder}': {str(error).splitlines()[0]}") from None
+
+
+def steps_per_epoch(rows: int, batch: int) -> int:
+    """Updates that see every row once; the last one may be smaller."""
+    return -(-rows // batch)
+
+
+def total_steps(rows: int, batch: int, epochs: float) -> int:
+    """Updates of a whole training, at least one."""
+    return max(1, round(epochs * steps_per_epoch(rows, batch)))
+
+
+@dataclass(frozen=True)
+class Micro:
+    """One worker's share of a forward pass: row indices, and a weight that is 0 for a row that only fills up."""
+
+    rows: np.ndarray
+    filler: bool = False
+
+
+class Batches:
+    """The global batches of a training, and one worker's share of each."""
+
+    def __init__(self, rows: int, batch: int, accumulation: int, seed: int, rank: int = 0, world: int = 1):
+        self.rows, self.batch, self.accumulation = rows, batch, accumulation
+        self.seed, self.rank, self.world = seed, rank, world
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Row indices of an epoch, in training order: a pure function of (seed, epoch, number of rows)."""
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = (epoch, seeds.rng(self.seed, "order", epoch).permutation(self.rows))
+        return self._epoch[1]
+
+    def whole(self, step: int) -> np.ndarray:
+        """Row indices of the global batch of update `step`."""
+        epoch, place = divmod(step, steps_per_epoch(self.rows, self.batch))
+        return self.order(epoch)[place * self.batch : (place + 1) * self.batch]
+
+    def share(self, step: int) -> list[Micro]:
+        """This worker's forward passes of update `step`; every worker has the same number of them."""
+        whole = self.whole(step)
+        parts = np.array_split(whole[self.rank :: self.world], self.accumulation)
+        return [Micro(part) if len(part) else Micro(whole[:1], filler=True) for part in parts]

@@ -1,0 +1,98 @@
+"""DeepSpeed: its config from a layout, its engine, and whole weights out of its partitions.
+
+The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoints are ours, so its own are not used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ZeroPlan:
+    """What DeepSpeed needs to know about one training."""
+
+    stage: int
+    offload: str
+    precision: str
+    clip: float | None
+    micro_rows: int
+    accumulation: int
+    world: int
+
+    def config(self) -> dict[str, Any]:
+        """The dictionary `deepspeed.initialize` takes."""
+        stage: dict[str, Any] = {"stage": self.stage}
+        if self.stage:
+            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": 50_000_000, "allgather_bucket_size": 50_000_000}
+        if self.stage == 3:
+            stage |= {"stage3_param_persistence_threshold": 10_000, "stage3_prefetch_bucket_size": 5_000_000}
+        if self.offload == "optimizer":
+            stage["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        return {
+            "train_batch_size": self.micro_rows * self.accumulation * self.world,
+            "train_micro_batch_size_per_gpu": self.micro_rows,
+            "gradient_accumulation_steps": self.accumulation,
+            "gradient_clipping": self.clip or 0.0,
+            "zero_optimization": stage,
+            "bf16": {"enabled": self.precision == "bf16"},
+            "fp16": {"enabled": self.precision == "fp16"},
+            "zero_force_ds_cpu_optimizer": False,
+            "zero_allow_untested_optimizer": True,
+            "steps_per_print": 1 << 30,
+            "wall_clock_breakdown": False,
+            "dump_state": False,
+        }
+
+
+def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
+    """A DeepSpeed engine over `module`; the process group of the gang must exist."""
+    import deepspeed
+
+    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=plan.config())
+    return engine
+
+
+def parameter_groups(module: Any) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: matrices decay, biases and norms do not."""
+    trainable = [p for p in module.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in trainable if p.ndim >= 2], "decay": True}, {"params": [p for p in trainable if p.ndim < 2], "decay": False}]
+    return [g for g in groups if g["params"]]
+
+
+def whole_weights(module: Any, rank: int) -> dict[str, Any] | None:
+    """CPU fp32 copies of trainable parameters by name, on rank 0 (None elsewhere); every rank must call it."""
+    import torch
+
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    if any(hasattr(p, "ds_id") for _, p in named):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([p for _, p in named]):
+            return _copies(named) if rank == 0 else None
+    with torch.no_grad():
+        return _copies(named) if rank == 0 else None
+
+
+def _copies(named: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: p.detach().to("cpu", copy=True).float().contiguous() for name, p in named}
+
+
+def optimizer_shard(engine: Any) -> Any:
+    """This rank's optimiser state, as DeepSpeed's own optimiser describes it."""
+    return engine.optimizer.state_dict()
+
+
+def load_optimizer_shard(engine: Any, shards: list[Any], stage: int) -> None:
+    """Put saved state back; `shards` are those of all ranks in rank order (with ZeRO 0 only this rank's is read)."""
+    if stage == 0 and engine.optimizer is getattr(engine, "basic_optimizer", engine.optimizer):
+        engine.optimizer.load_state_dict(shards[0])
+    elif stage == 0:
+        engine.optimizer.load_state_dict(shards if _takes_list(engine.optimizer) else shards[0])
+    else:
+        engine.optimizer.load_state_dict(shards, load_optimizer_states=True, load_from_fp32_weights=True)
+
+
+def _takes_list(optimizer: Any) -> bool:
+    return "state_dict_list" in optimizer.load_state_dict.__code__.co_varnames

@@ -1,0 +1,245 @@
+"""Orders about training: bring a training to a step, export its best step.
+
+`Train` goes on with what the gang holds in memory, or else from the training's last valid checkpoint, or else from the
+start; the three give the same weights. What a training has reached is in `result.json` beside its checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heliostat.core import seeds
+from heliostat.core.errors import Diverged
+from heliostat.core.family import find
+from heliostat.core.manifest import read_json, write_json
+from heliostat.engine import adapters, checkpoints, models, zero
+from heliostat.engine.orders import ModelSource, Order
+from heliostat.engine.predict import columns, forward, on, pad_id
+from heliostat.engine.streams import Batches, Micro, Prepared, open_tokenizer, steps_per_epoch
+from heliostat.train.config import TrainConfig
+from heliostat.train.loop import Loop, StepDone
+
+RESULT = "result.json"
+EVENTS_EVERY_S = 0.5
+
+
+class Training(Order):
+    """What is trained, on what, how: everything that decides the weights, and the layout's part of it."""
+
+    key: str
+    """Names the training; equal keys are the same training."""
+    folder: Path
+    """Checkpoints, curve and best step of this training live here."""
+    model: ModelSource
+    labels: tuple[str, ...]
+    train: TrainConfig
+    train_rows: Path
+    valid_rows: Path
+    teacher: Path | None = None
+    """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
+    seed: int
+    total: int
+    """Steps of the whole training: the length of its schedule."""
+    metric: str
+    """Member of metrics that says which validated step is best."""
+    zero: int = 0
+    offload: str = "none"
+    micro_rows: int
+    accumulation: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        raise TypeError("a Training is performed through Train or Export")
+
+
+class Train(Training):
+    """Bring the training to `until` steps, validating on the way, and save there."""
+
+    until: int
+    """Steps at the end of this order."""
+    resumable: bool = True
+    """Whether optimiser state is saved at `until`, so that a later order can go on from disk."""
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        before = read_json(self.folder / RESULT)
+        if worker.group.from_first(bool(before and before["step"] >= self.until)):
+            return read_json(self.folder / RESULT)
+        session = worker.kept.get("session")
+        if session is None or session.order.key != self.key or session.step > self.until:
+            worker.drop()
+            session = worker.kept["session"] = Session(self, worker)
+        session.advance(self)
+        return read_json(self.folder / RESULT)
+
+
+class Export(Training):
+    """Write the training's best step to `out` as a model folder, reopen it and verify it."""
+
+    out: Path
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        if worker.group.rank:
+            return {}
+        best = checkpoints.latest(self.folder / "best")
+        assert best is not None, f"no valid best step in {self.folder}"
+        module = trainable(self, worker)
+        module.load_state_dict(checkpoints.weights(best), strict=False)
+        module.eval()
+        rows, tokenizer = Prepared(self.valid_rows), open_tokenizer(self.model.folder)
+        probe = self.task.collate(columns(rows, np.arange(min(8, len(rows)))), pad_id(self.model.folder))
+        before = _logits(module, probe, self.task)
+        base = worker.models.opened(self.model, self.labels, self.task)
+        return models.export(adapters.merged(module), base, tokenizer, self.out, task=self.task, before=before, probe=probe)
+
+
+def _logits(module: Any, batch: dict[str, Any], task: Any) -> np.ndarray:
+    import torch
+
+    with torch.no_grad():
+        return task.logits(module, batch).float().numpy()
+
+
+def trainable(order: Training, worker: Any) -> Any:
+    """The model as training starts from it: copied from the gang's, new head drawn, adapters in place."""
+    module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
+    if order.train.gradient_checkpointing:
+        module.gradient_checkpointing_enable()
+    if order.train.lora is None:
+        return module
+    missing = worker.models.missing(order.model, order.labels, order.task)
+    return adapters.wrap(module, order.train.lora.dump(), missing, seeds.derive(order.seed, "adapter"))
+
+
+class Session:
+    """One training in the memory of a gang: its DeepSpeed engine, where it is, its best step."""
+
+    def __init__(self, order: Train, worker: Any):
+        self.order, self.worker = order, worker
+        group = worker.group
+        self.rows, self.valid = Prepared(order.train_rows), Prepared(order.valid_rows)
+        self.pad = pad_id(order.model.folder)
+        self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
+        self.targets_N = self.valid.column("labels")
+        self.metric = find("metrics", order.metric)()
+        self.batches = Batches(len(self.rows), order.train.batch, order.accumulation, order.seed, group.rank, group.world)
+        self.step, self.curve, self.busy_s = 0, [], 0.0
+        self.best: dict[str, Any] | None = None
+        self.best_weights: dict[str, Any] | None = None
+        self.engine = self._open()
+
+    def _open(self) -> Any:
+        order, group = self.order, self.worker.group
+        module = trainable(order, self.worker)
+        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
+        saved = order.folder / "latest" / name if name else None
+        facts = checkpoints.facts(saved) if saved else {}
+        if saved and facts["world"] == group.world:
+            module.load_state_dict(checkpoints.weights(saved), strict=False)
+        elif saved:
+            saved = None  # another world size: its optimiser shards do not fit, the training starts again
+        module.to(group.device)
+        plan = zero.ZeroPlan(order.zero, order.offload, order.train.precision, order.train.clip, order.micro_rows, order.accumulation, group.world)
+        optimizer = order.train.optimizer.build(zero.parameter_groups(module), order.zero)
+        engine = zero.start(module, optimizer, plan)
+        if saved:
+            ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
+            zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
+            self.step, self.curve, self.busy_s, self.best = facts["step"], facts["curve"], facts["busy_s"], facts["best"]
+        return engine
+
+    def advance(self, order: Train) -> None:
+        """Train to `order.until`, validate where the config says and at the end, save."""
+        self.order = order
+        began, already = time.monotonic(), self.busy_s
+        loop = Loop(self.engine, self._logits, order.train.objective.per_row, self._share, self._lr, self.worker.group, order.seed)
+        every = validation_interval(order.train, len(self.rows))
+        for done in loop.run(self.step, order.until):
+            self.step = done.step
+            self._tell(done)
+            if done.step % every == 0 or done.step == order.until or done.step == order.total:
+                self._validate(done)
+                self.busy_s = already + time.monotonic() - began
+        self._save(order)
+
+    def _lr(self, step: int) -> float:
+        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total)
+
+    def _logits(self, batch: dict[str, Any]) -> Any:
+        return self.order.task.logits(self.engine, batch)
+
+    def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
+        whole = self.batches.whole(step)
+        weights_N = self.rows.column("weight")
+        return [self._batch(micro, weights_N) for micro in self.batches.share(step)], float(weights_N[whole].sum()), len(whole)
+
+    def _batch(self, micro: Micro, weights_N: np.ndarray) -> dict[str, Any]:
+        import torch
+
+        batch = self.order.task.collate(columns(self.rows, micro.rows), self.pad)
+        batch["weight"] = torch.as_tensor(weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
+        if self.teacher is not None:
+            batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
+        return on(batch, self.worker.group.device)
+
+    def _tell(self, done: StepDone) -> None:
+        order = self.order
+        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total, "loss": done.loss, "lr": done.lr}
+        self.worker.post(told | {"rows": done.rows}, every_s=EVENTS_EVERY_S)
+
+    def _validate(self, done: StepDone) -> None:
+        """Score the valid split, keep the predictions and the weights when they are the best so far."""
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.pad, self.worker.group)
+        value = float(self.metric.value(logits_NC, self.targets_N))
+        if not np.isfinite(logits_NC).all() or not math.isfinite(value):
+            raise Diverged(f"validation at step {done.step} gave {self.order.metric} = {value}: the weights are not numbers any more.")
+        epoch = done.step / steps_per_epoch(len(self.rows), self.order.train.batch)
+        self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
+        better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
+        if better:
+            self.best = {"step": done.step, "value": value}
+            self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
+            self.best_logits_NC = logits_NC
+            self.best_fresh = True
+        self.worker.post({"kind": "valid", "key": self.order.key, "step": done.step, "value": value, "loss": done.loss, "epoch": epoch})
+
+    best_fresh = False
+
+    def _save(self, order: Train) -> None:
+        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+        group, folder = self.worker.group, order.folder
+        state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
+        if self.best_fresh:
+            best = checkpoints.save(folder / "best", self.best["step"], weights=self.best_weights, shard=None, facts=state, group=group)
+            if group.rank == 0:
+                np.save(folder / "valid.tmp.npy", self.best_logits_NC)
+                (folder / "valid.tmp.npy").rename(folder / "valid.npy")
+                checkpoints.keep_only(folder / "best", {best.name})
+            self.best_fresh, self.best_weights = False, None
+        if order.resumable:
+            weights = zero.whole_weights(self.engine.module, group.rank)
+            shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
+            now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
+            if group.rank == 0:
+                checkpoints.keep_only(folder / "latest", {now.name})
+        if group.rank == 0:
+            write_json(folder / RESULT, {"step": self.step, **state})
+        group.barrier()
+
+    def close(self) -> None:
+        """Free the engine; the process group stays."""
+        self.engine.destroy()
+        self.engine = None
+
+
+def _latest_name(folder: Path) -> str | None:
+    found = checkpoints.latest(folder)
+    return found.name if found else None
+
+
+def validation_interval(train: TrainConfig, rows: int) -> int:
+    """Steps between validations."""
+    return max(1, round(train.validate_every * steps_per_epoch(rows, train.batch)))

@@ -1,0 +1,94 @@
+"""Train once: a gang with one order after another, each to the next validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from heliostat.artifacts import Corpus, Model
+from heliostat.core.workspace import Context
+from heliostat.engine.driver import source_of
+from heliostat.engine.orders import ModelSource
+from heliostat.engine.streams import Prepared, total_steps
+from heliostat.train.config import VERSION, TrainConfig
+from heliostat.train.session import Export, Train, validation_interval
+
+__all__ = ["VERSION", "export", "fit", "train_fully", "training"]
+
+
+def fit(config: TrainConfig, *, ctx: Context, model: Any, corpus: Corpus, task: Any) -> Model:
+    """Fine-tune `model` on the corpus; the model at its best validated step, exported and verified."""
+    fields = training(config, ctx=ctx, source=source_of(model), corpus=corpus, task=task)
+    train_fully(fields, ctx)
+    return export(fields, ctx, name="trained")
+
+
+def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: Corpus, task: Any, key: str = "train") -> dict[str, Any]:
+    """The fields that every order of one training shares."""
+    engine, layout = ctx.engine, ctx.layout
+    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source)
+    return {
+        "task": task,
+        "key": f"{ctx.fingerprint}/{key}",
+        "folder": ctx.folder / key,
+        "model": source,
+        "labels": corpus.labels,
+        "train": config,
+        "train_rows": train_rows,
+        "valid_rows": engine.prepare(corpus.split("valid"), task=task, labels=corpus.labels, model=source),
+        "seed": ctx.seed,
+        "total": total_steps(len(Prepared(train_rows)), config.batch, config.epochs),
+        "metric": task.metric,
+        "zero": layout.zero,
+        "offload": layout.offload,
+        "micro_rows": layout.micro_rows(config.batch),
+        "accumulation": layout.accumulation(config.batch),
+    }
+
+
+def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
+    """Train to the end in orders of one validation interval, so that a kill loses at most one; returns what was reached."""
+    total = fields["total"]
+    every = validation_interval(fields["train"], len(Prepared(fields["train_rows"])))
+    listener = _teller(ctx, fields["key"])
+    ctx.engine.listeners.append(listener)
+    try:
+        for until in [*range(every, total, every), total]:
+            reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total)).value
+            ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}")
+    finally:
+        ctx.engine.listeners.remove(listener)
+    return reached
+
+
+def _teller(ctx: Context, key: str) -> Any:
+    def tell(event: dict[str, Any]) -> None:
+        if event["kind"] == "step" and event["key"] == key:
+            ctx.show.update(ctx.name, event["step"], event["total"], "steps", f"loss {event['loss']:.4f}")
+
+    return tell
+
+
+def export(fields: dict[str, Any], ctx: Context, *, name: str) -> Model:
+    """The training's best step as a verified model folder."""
+    out: Path = ctx.folder / "model"
+    facts = ctx.engine.perform(Export(**fields, out=out)).value
+    return exported(fields, out, facts, name=name, stage=ctx.name, fingerprint=ctx.fingerprint)
+
+
+def exported(fields: dict[str, Any], out: Path, facts: dict[str, Any], *, name: str, stage: str, fingerprint: str) -> Model:
+    """The `Model` of an export that was verified."""
+    from heliostat.core.manifest import read_json
+
+    best = read_json(fields["folder"] / "result.json")["best"]
+    return Model(
+        fingerprint=fingerprint,
+        name=name,
+        stage=stage,
+        path=out,
+        labels=fields["labels"],
+        params=facts["params"],
+        bytes=facts["bytes"],
+        score=best["value"],
+        valid=fields["folder"] / "valid.npy",
+    )

@@ -80,7 +80,7 @@ def _told(config: RunConfig, workspace: Workspace, root: Path, show: Progress) -
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     workspace.show = show
-    with Engine(workspace.layout, log_folder=root / "logs", show=show) as engine:
+    with Engine(workspace.layout, root, show=show) as engine:
         workspace.engine = engine
         return pipeline.story(config, workspace.do)
 

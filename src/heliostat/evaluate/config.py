@@ -28,9 +28,7 @@ class EvaluateConfig(Settings):
         """Why a suite cannot be scored, as far as its files can tell."""
         found = []
         if DOMAIN in self.general:
-            found.append(
-                f"evaluate.general: '{DOMAIN}' is the name of the test split's own suite. Call this one otherwise, for example 'general'."
-            )
+            found.append(f"evaluate.general: '{DOMAIN}' is the name of the test split's own suite. Choose another name.")
         for name, suite in self.general.items():
             found += [f"evaluate.general.{name}: {problem}" for problem in suite.problems()]
         return found

@@ -1,7 +1,7 @@
 """Every predictor on the domain and on general ground, with intervals, latency and size.
 
-A finished predictor is noted in `<name>.json` beside its test logits `<name>.npy`, so an interrupted evaluation goes on
-with the next one. Shapes: N rows, C labels, D width.
+A finished predictor is noted in `models/<name>.json`, after its test logits were saved in `<name>.npy`, so an
+interrupted evaluation goes on with the next one. Shapes: N rows, C labels, D width.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ BASE = "base"
 def score(config: EvaluateConfig, *, ctx: Any, predictors: list[Predictor | ModelConfig], corpus: Corpus, task: Any) -> Scores:
     """Scores of `predictors` (a ModelConfig is the base model, without a head) on the same rows; writes `scores.json`."""
     test = read_rows(corpus, "test", task)
-    models = []
+    models: list[ModelScores] = []
     for done, predictor in enumerate(predictors):
         name = BASE if isinstance(predictor, ModelConfig) else predictor.name
         assert name not in [m.name for m in models], f"two predictors are called {name}"
         ctx.show.update(ctx.name, done, len(predictors), "models", name)
-        noted = read_json(ctx.folder / f"{name}.json")
+        note = ctx.folder / "models" / f"{name}.json"
+        noted = read_json(note)
         scored = ModelScores.model_validate(noted) if noted else _score_one(name, predictor, _Ground(config, ctx, corpus, task, test))
-        write_json(ctx.folder / f"{name}.json", scored.model_dump(mode="json"))
+        write_json(note, scored.model_dump(mode="json"))
         models.append(scored)
     ctx.show.update(ctx.name, len(predictors), len(predictors), "models")
     has_base = any(m.name == BASE for m in models)
@@ -107,11 +108,13 @@ def _score_one(name: str, predictor: Predictor | ModelConfig, on: _Ground) -> Mo
     for suite_name, suite in config.general.items():
         on.ctx.show.message(f"{on.ctx.name}: {name} on {suite_name}")
         scores[suite_name] = suite.score(predictor, engine=engine, task=on.task, seed=seed, resamples=config.resamples)
-    is_base = isinstance(predictor, ModelConfig)
-    params, size = engine.size(predictor) if is_base else (predictor.params, predictor.bytes)
+    if isinstance(predictor, ModelConfig):
+        stage, (params, size) = BASE, engine.size(predictor)
+    else:
+        stage, params, size = predictor.stage, predictor.params, predictor.bytes
     return ModelScores(
         name=name,
-        stage=BASE if is_base else predictor.stage,
+        stage=stage,
         scores=scores,
         latency_ms=engine.latency(predictor, on.test.texts[: config.latency_rows], task=on.task),
         params=params,

@@ -43,7 +43,7 @@ class Base(Member):
         assert weights_RN.shape[1] == rows, f"{rows} rows of logits, {weights_RN.shape[1]} weights"
         if rows == 0 or not np.all(logits_NC < math.inf):  # NaN compares false
             return np.full(len(weights_RN), math.nan)
-        assert 0 <= targets_N.min() and targets_N.max() < labels, f"targets outside 0 to {labels - 1}"
+        assert np.all((targets_N >= 0) & (targets_N < labels)), f"targets outside 0 to {labels - 1}"
         return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
 
     def merit(self, value: float | None) -> float:

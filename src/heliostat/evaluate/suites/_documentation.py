@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-MODULES = """
+MODULES = tuple(
+    """
     argparse ast asyncio/events asyncio/locks asyncio/queues asyncio/streams asyncio/tasks base64 bdb bisect calendar cmd code codecs
     collections/__init__ concurrent/futures/_base configparser contextlib copy csv dataclasses datetime difflib dis doctest email/charset
     email/header email/message email/utils enum filecmp fileinput fnmatch fractions ftplib functools getopt getpass gettext glob gzip
@@ -25,7 +26,8 @@ MODULES = """
     sysconfig tarfile tempfile textwrap threading timeit token tokenize trace traceback tracemalloc types typing unittest/case
     unittest/loader unittest/mock unittest/suite urllib/error urllib/parse urllib/request urllib/robotparser uuid warnings wave weakref
     xml/dom/minidom xml/etree/ElementTree xml/sax/handler xmlrpc/client zipfile zipimport zoneinfo/_tzpath
-""".split()
+    """.split()  # noqa: SIM905
+)
 QUERY_WORDS = range(5, 41)
 PASSAGE_WORDS = range(12, 400)
 MARKUP = re.compile(r">>>|->|^\s*(Args|Arguments|Parameters|Returns|Raises)\s*:", re.MULTILINE)
@@ -35,7 +37,9 @@ SENTENCE_END = re.compile(r"(?<=[a-z\)\]'\"`])\.(?=\s)|\n\s*\n")
 @lru_cache(maxsize=1)
 def documentation() -> tuple[tuple[str, str], ...]:
     """Every (query, passage) pair, in the order of `MODULES` and of each source; no text occurs twice."""
-    library, seen, pairs = Path(sysconfig.get_path("stdlib")), set(), []
+    library = Path(sysconfig.get_path("stdlib"))
+    seen: set[str] = set()
+    pairs: list[tuple[str, str]] = []
     for module in MODULES:
         source = library / f"{module}.py"
         if not source.is_file():  # another Python version has other modules
@@ -70,7 +74,7 @@ def docstrings(source: str) -> Iterator[str]:
 
 def divide(text: str) -> tuple[str, str] | None:
     """(first sentence, the rest) of a docstring, in plain words; None when either is too short, too long or code."""
-    first, rest = (SENTENCE_END.split(text.strip(), maxsplit=1) + [""])[:2]
+    first, rest = [*SENTENCE_END.split(text.strip(), maxsplit=1), ""][:2]
     if MARKUP.search(first):
         return None
     query, passage = " ".join(first.split()), " ".join(rest.split())

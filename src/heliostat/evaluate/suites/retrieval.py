@@ -49,18 +49,12 @@ class Retrieval(Base):
 
     def problems(self) -> list[str]:
         if self.pairs is None:  # parsing the library takes a second: only look whether it is there
-            return (
-                [] if has_sources() else ["pairs: this Python comes without the sources of its standard library. Give a JSON lines file."]
-            )
+            return [] if has_sources() else ["pairs: this Python comes without its library's sources. Give a JSON lines file."]
         try:
             count = len(self.read()[0])
         except UserError as error:
             return [f"pairs: {error}"]
-        return (
-            []
-            if count >= 2
-            else [f"pairs: retrieval needs at least 2 pairs; {count} found. Give a JSON lines file with query and passage."]
-        )
+        return [] if count >= 2 else [f"pairs: {count} found, and retrieval needs at least 2. Add lines with query and passage."]
 
     def score(self, predictor: Any, *, engine: Any, task: Any, seed: int, resamples: int) -> dict[str, Interval]:
         queries, passages = self.read()

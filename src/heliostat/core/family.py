@@ -19,6 +19,7 @@ from heliostat.core.errors import UserError, unknown
 from heliostat.core.settings import Settings, explain
 
 ROOT = "heliostat"
+NOT_MEMBERS = ("base", "config")
 FAMILIES = (
     "tasks",
     "metrics",
@@ -56,7 +57,7 @@ def base_of(family: str) -> type[Member]:
 def names(family: str) -> list[str]:
     """The names of the members that ship with Heliostat."""
     package = importlib.import_module(f"{ROOT}.{family}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "base" and not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in NOT_MEMBERS and not m.name.startswith("_"))
 
 
 def find(family: str, name: str) -> type[Member]:

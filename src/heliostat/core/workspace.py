@@ -174,7 +174,8 @@ def decide(folder: Path, name: str, identity: dict[str, Any]) -> Decision:
     if before.get("fingerprint") == mark:
         return Decision(name, "resume", "started before and not finished", mark)
     differences = tuple(difference(before.get("identity", {}), identity))
-    return Decision(name, "changed", f"{len(differences)} settings differ from what is there", mark, differences)
+    count = "1 setting differs" if len(differences) == 1 else f"{len(differences)} settings differ"
+    return Decision(name, "changed", f"{count} from what is there", mark, differences)
 
 
 def difference(before: Any, after: Any, path: str = "") -> list[str]:

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 SENTENCE = "base: logistic regression on the frozen encoder's mean-pooled embeddings, its L2 penalty chosen on the validation split"
-STRENGTHS = (0.3, 3.0, 30.0, 300.0)
+STRENGTHS = (0.3, 3.0, 30.0, 300.0, 3000.0)
 """Inverse L2 penalties tried, weakest last; embeddings are unit vectors, so useful ones lie high."""
 FLOOR = 1e-15
 

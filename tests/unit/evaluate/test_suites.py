@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -52,11 +51,8 @@ def test_retrieval_turns_ranks_into_recall_and_mrr(tmp_path):
     assert scores["mrr"].value == pytest.approx((1 + 1 + 1 / 2 + 1 / 4) / 4)
 
 
-def test_documentation_pairs_are_many_distinct_and_fast():
-    _documentation.documentation.cache_clear()
-    began = time.process_time()  # of this process: what else the machine does is not counted
+def test_documentation_pairs_are_many_and_distinct():
     pairs = _documentation.documentation()
-    assert time.process_time() - began < 3
     assert len(pairs) > 500
     assert len({q for q, _ in pairs} | {p for _, p in pairs}) == 2 * len(pairs)
     queries, passages = Retrieval(max_pairs=100).read()
@@ -64,13 +60,16 @@ def test_documentation_pairs_are_many_distinct_and_fast():
     assert (queries[0], queries[-1]) == (pairs[0][0], pairs[-1][0])
 
 
-def test_documentation_is_the_same_in_another_process_and_imports_nothing():
+def test_documentation_is_the_same_in_another_process_quickly_and_imports_nothing():
     code = (
-        "import hashlib, sys; from heliostat.evaluate.suites._documentation import documentation; pairs = documentation();"
-        "print(hashlib.sha256(repr(pairs).encode()).hexdigest(), 'smtplib' in sys.modules or 'mailbox' in sys.modules)"
+        "import hashlib, sys, time; from heliostat.evaluate.suites._documentation import documentation;"
+        "began = time.process_time(); pairs = documentation(); seconds = time.process_time() - began;"
+        "print(hashlib.sha256(repr(pairs).encode()).hexdigest(), 'smtplib' in sys.modules or 'mailbox' in sys.modules, seconds)"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert said == [hashlib.sha256(repr(_documentation.documentation()).encode()).hexdigest(), "False"]
+    digest, imported, seconds = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert digest == hashlib.sha256(repr(_documentation.documentation()).encode()).hexdigest()
+    assert imported == "False"
+    assert float(seconds) < 3
 
 
 def test_docstrings_are_public_and_in_order():

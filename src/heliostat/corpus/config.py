@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,7 @@ from heliostat.core.settings import Settings, unidentified
 
 VERSION = 1
 PEEKED_FILES = 20
+DEFAULT_FILTERS: Any = ["fix_text", "length", "repetition"]
 
 
 class NearDuplicates(Settings):
@@ -53,7 +55,7 @@ class CorpusConfig(Settings):
     """What a row needs to the column that holds it, for every source; a source's own `columns` go first."""
     slices: list[str] = []
     """Further columns carried to the end as text, to score and watch parts of the data apart."""
-    filters: list[In["corpus.filters"]] = Field(["fix_text", "length", "repetition"])
+    filters: list[In["corpus.filters"]] = DEFAULT_FILTERS
     """What every row passes, in order."""
     near_duplicates: NearDuplicates | None = NearDuplicates()
     """How texts that are almost the same are found; None is off."""
@@ -89,10 +91,11 @@ class CorpusConfig(Settings):
         for file in source.files()[:PEEKED_FILES]:
             try:
                 there = source.peek(file)
-            except (OSError, EOFError, ValueError) as error:
+            except (OSError, EOFError, ValueError, zlib.error) as error:
                 return [f"{where}.paths: '{file}' cannot be read: {error}"]
             if not there:
-                return [f"{where}.paths: '{file}' shows no column in its first rows. Is it empty, or not {source.name()}?"]
+                tried = ", ".join(source.encodings)
+                return [f"{where}.paths: '{file}' has no readable first row. Is it empty, not {source.name()}, or not in {tried}?"]
             for setting, column in wanted:
                 if column not in there:
                     close = nearest(column, there)

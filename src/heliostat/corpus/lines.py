@@ -71,7 +71,7 @@ def decode(data: bytes, encodings: Sequence[str]) -> tuple[str, str | None]:
 
 def whole_file_encoding(file: Path, encodings: Sequence[str]) -> str:
     """The first of `encodings` that decodes all of `file`; the first one when none does."""
-    for encoding in encodings:
+    for encoding in encodings if len(encodings) > 1 else ():
         decoder = codecs.getincrementaldecoder(encoding)()
         with open_bytes(file) as stream:
             try:

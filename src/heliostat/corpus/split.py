@@ -32,14 +32,16 @@ def split(ids: Sequence[str], labels: Sequence[str], units: Sequence[int], confi
     wanted = {label: targets(count, config) for label, count in counts.items()}
     have = {label: np.zeros(3, dtype=np.int64) for label in counts}
     order = sorted(members.values(), key=lambda rows: (-len(rows), derive(seed, "split", min(ids[r] for r in rows))))
-    out = np.zeros(len(ids), dtype=np.int64)
-    for rows in order:
-        inside = Counter(labels[r] for r in rows)
-        place = _best_place(inside, wanted, have)
-        out[rows] = place
-        for label, count in inside.items():
-            have[label][place] += count
+    insides = [Counter(labels[r] for r in rows) for rows in order]
+    places: list[int] = []
+    for inside in insides:
+        places.append(_best_place(inside, wanted, have))
+        _count(have, inside, places[-1], 1)
+    _fill_empty(insides, places, have)
     _refuse_empty(have, config)
+    out = np.zeros(len(ids), dtype=np.int64)
+    for rows, place in zip(order, places, strict=True):
+        out[rows] = place
     return out
 
 
@@ -59,6 +61,27 @@ def _best_place(inside: Counter[str], wanted: dict[str, np.ndarray], have: dict[
         over += np.maximum(0, now + count - goal)
         lack += count * (goal - now) / goal
     return min(range(3), key=lambda s: (over[s], -lack[s], s))
+
+
+def _count(have: dict[str, np.ndarray], inside: Counter[str], place: int, sign: int) -> None:
+    for label, count in inside.items():
+        have[label][place] += sign * count
+
+
+def _fill_empty(insides: list[Counter[str]], places: list[int], have: dict[str, np.ndarray]) -> None:
+    """Large units can leave a class without a row in some split: move the smallest one there whose class has others."""
+    smallest_first = sorted(range(len(insides)), key=lambda i: insides[i].total())
+    for label in sorted(have):
+        for empty in range(3):
+            if have[label][empty]:
+                continue
+            for i in smallest_first:
+                inside, place = insides[i], places[i]
+                if label in inside and all(have[other][place] > count for other, count in inside.items()):
+                    _count(have, inside, place, -1)
+                    _count(have, inside, empty, 1)
+                    places[i] = empty
+                    break
 
 
 def _refuse_small(counts: Counter[str], labels: Sequence[str], members: dict[int, list[int]]) -> None:

@@ -17,8 +17,10 @@ from heliostat.core.errors import HeliostatError
 def read(pieces: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], Any], *, concurrency: int | None = None) -> Iterator[Any]:
     """`function(piece)`, a pyarrow table, for every piece, in order.
 
-    `concurrency` limits how many run at once; None is as many as the cluster has CPUs. Raises what `function` raised.
+    `concurrency` limits how many run at once; None is as many as the cluster has CPUs. An error of
+    Heliostat's own is raised here as `function` raised it; any other ends the run inside Ray's error.
     """
+    import pyarrow as pa
     import ray.data
 
     if not pieces:
@@ -28,11 +30,11 @@ def read(pieces: Sequence[dict[str, Any]], function: Callable[[dict[str, Any]], 
     dataset.context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)  # progress is told by whoever iterates
     dataset = dataset.map_batches(_Call(function), batch_size=1, batch_format="pyarrow", concurrency=concurrency)
-    try:
-        for batch in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):
-            yield _open(batch.column("table")[0].as_buffer())
-    except Exception as error:
-        raise _cause(error) from error
+    for batch in dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=1):
+        result = batch.column("result")[0].as_buffer()
+        if batch.column("failed")[0].as_py():
+            raise pickle.loads(result)
+        yield pa.ipc.open_stream(result).read_all()
 
 
 class _Call:
@@ -45,8 +47,12 @@ class _Call:
     def __call__(self, batch: Any) -> Any:
         import pyarrow as pa
 
-        tables = [self.function(pickle.loads(item)) for item in batch.column("item").to_pylist()]
-        return pa.table({"table": pa.array([_pack(table) for table in tables], pa.large_binary())})
+        (item,) = batch.column("item").to_pylist()
+        try:
+            failed, result = False, _pack(self.function(pickle.loads(item)))
+        except HeliostatError as error:  # travels as a value: Ray would wrap it and lose what it says
+            failed, result = True, pickle.dumps(error)
+        return pa.table({"failed": [failed], "result": pa.array([result], pa.large_binary())})
 
 
 def _pack(table: Any) -> bytes:
@@ -56,19 +62,3 @@ def _pack(table: Any) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
-
-
-def _open(buffer: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(buffer).read_all()
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error of our own that is inside Ray's wrapping, or `error` itself."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, HeliostatError):
-            return inner
-        inner = getattr(inner, "cause", None) or inner.__cause__
-    return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from heliostat.core.errors import UserError, nearest
 from heliostat.core.family import Member
 from heliostat.core.provenance import content_fingerprint, locate
 from heliostat.core.settings import unidentified
+from heliostat.corpus.lines import open_bytes
 
 PIECE_BYTES = 4 << 20
 PIECE_FILES = 1000
+PEEKED_FILES = 20
 WIDE = ("utf-16", "utf-32", "utf-7")
 
 
@@ -108,6 +111,8 @@ class Base(Member):
                 problems.append(f"paths: {nothing_at(path, self.suffixes)}")
             elif found[0].stat().st_size == 0 and len(found) == 1:
                 problems.append(f"paths: '{found[0]}' is empty (0 bytes).")
+            else:
+                problems += [f"paths: '{f}' is UTF-16. Convert it: iconv -f utf-16 -t utf-8" for f in found[:PEEKED_FILES] if is_utf16(f)]
         return problems
 
     def pieces(self) -> list[list[Path]]:
@@ -129,6 +134,15 @@ class Base(Member):
     @abstractmethod
     def rows(self, file: Path) -> Iterator[Row | Bad]:
         """Every row of `file`, good or bad, in order, holding one at a time in memory."""
+
+
+def is_utf16(file: Path) -> bool:
+    """Whether the file begins with a UTF-16 byte order mark."""
+    with open_bytes(file) as stream:
+        try:
+            return stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        except (OSError, EOFError, zlib.error):  # damaged: the first read of its rows says so
+            return False
 
 
 def nothing_at(path: str, suffixes: tuple[str, ...]) -> str:

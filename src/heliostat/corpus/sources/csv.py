@@ -24,7 +24,7 @@ class Csv(Base):
 
     def peek(self, file: Path) -> list[str]:
         first = next(self._records(file), None)
-        return first[1] if first and isinstance(first[1], list) else []
+        return [name.strip() for name in first[1]] if first and isinstance(first[1], list) else []
 
     def rows(self, file: Path) -> Iterator[Row | Bad]:
         records = self._records(file)
@@ -35,6 +35,7 @@ class Csv(Base):
         if isinstance(names, Bad):
             yield names
             names = []
+        names = [name.strip() for name in names]
         for line, fields in records:
             if isinstance(fields, Bad):
                 yield fields

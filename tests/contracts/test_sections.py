@@ -1,0 +1,116 @@
+"""Every section of the report, on a full run and on the smallest one: well-formed, self-contained, escaped."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from heliostat.core.family import members
+
+SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
+SECTIONS = members("report.sections")
+VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
+
+
+def load_sample():
+    spec = importlib.util.spec_from_file_location("report_sample", SAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+sample = load_sample()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    full = sample.full(tmp_path_factory.mktemp("full"))
+    no_logits = dataclasses.replace(full, scores=full.scores.model_copy(update={"path": full.folder / "nowhere"}))
+    infinite = sample.full(tmp_path_factory.mktemp("infinite"))
+    for file in (infinite.scores.path).glob("ensemble.npy"):
+        logits = np.load(file)
+        logits[:, 0] = np.where(logits.argmax(1) == 0, logits[:, 0], -np.inf)
+        np.save(file, logits)
+    return {
+        "full": full,
+        "minimal": sample.minimal(tmp_path_factory.mktemp("minimal")),
+        "no sweep": dataclasses.replace(full, sweep=None),
+        "no ensemble": dataclasses.replace(full, council=None, predictors=full.predictors[:1]),
+        "no logits": no_logits,
+        "log-probabilities of zero": infinite,
+    }
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is not closed where it should be, and collects attributes."""
+
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self.open, self.tags, self.attributes = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> closes another tag"
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("run", ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero"])
+def test_section_is_wellformed_and_stands_alone(name, run, runs):
+    html = SECTIONS[name]().render(runs[run])
+    page = Balance()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert "script" not in page.tags
+    for key, value in page.attributes:
+        assert not key.startswith("on"), f"{key} is a handler"
+        assert key not in ("src", "href", "xlink:href", "action") or (value or "").startswith("#")
+        assert not re.search(r"url\(", value or "")
+    for drawing in re.findall(r"<svg.*?</svg>", html, flags=re.S):
+        root = ElementTree.fromstring(drawing)
+        assert root.get("aria-label")
+        assert not re.search(
+            r"\b(nan|inf|None)\b", " ".join(str(v) for e in root.iter() for k, v in e.attrib.items() if k not in ("data-tip", "aria-label"))
+        )
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_section_says_something_about_a_full_run(name, runs):
+    assert SECTIONS[name]().render(runs["full"])
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_section_escapes_names_from_data(name, runs, tmp_path):
+    full = runs["full"]
+    bad = 'x"><script>alert(1)</script>'
+    models = tuple(m.model_copy(update={"name": bad + m.name, "stage": bad}) for m in full.scores.models)
+    corpus = full.corpus.model_copy(update={"dropped": {bad: 4}, "rows": {**full.corpus.rows, bad: 5}})
+    scores = full.scores.model_copy(update={"models": models, "suites": {bad: bad}})
+    html = SECTIONS[name]().render(dataclasses.replace(full, scores=scores, corpus=corpus))
+    assert "<script" not in html
+    page = Balance()
+    page.feed(html)
+    assert page.open == []
+
+
+def test_titles_and_orders_are_distinct():
+    assert len({s.title for s in SECTIONS.values()}) == len({s.order for s in SECTIONS.values()}) == len(SECTIONS)

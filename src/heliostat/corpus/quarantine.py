@@ -48,10 +48,13 @@ class Quarantine:
 
     def add_dropped(self, table: Any, reasons: Sequence[str | None]) -> None:
         """The rows of `table` that have a reason."""
-        for i, reason in enumerate(reasons):
-            if reason is not None:
-                row = {name: table.column(name)[i].as_py() for name in ("source", "file", "line")}
-                self._add({**row, "reason": reason, "excerpt": excerpt(table.column("text")[i].as_py())})
+        import pyarrow as pa
+
+        dropped = [i for i, reason in enumerate(reasons) if reason is not None]
+        chosen = table.select(["source", "file", "line", "text"]).take(pa.array(dropped, pa.int64()))
+        for i, row in zip(dropped, chosen.to_pylist(), strict=True):
+            text = row.pop("text")
+            self._add({**row, "reason": reasons[i], "excerpt": excerpt(text)})
 
     def _add(self, row: dict[str, Any]) -> None:
         self.reasons[row["reason"]] += 1

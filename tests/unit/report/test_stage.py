@@ -12,7 +12,8 @@ import pytest
 
 from heliostat.core.artifact import open_artifact
 from heliostat.report.evidence import Evidence
-from heliostat.report.sections.confusion import confusion
+from heliostat.report.sections.confusion import Confusion, confusion
+from heliostat.report.sections.errors import Errors
 from heliostat.report.sections.sweep import epochs_spent, is_logarithmic
 from heliostat.report.stage import write
 from heliostat.report.wording import bound, change, esc, excerpt, percent, score, seconds, setting, size
@@ -132,6 +133,54 @@ def test_logits_in_another_label_order_are_put_in_the_corpus_order(full, tmp_pat
 
 def test_confusion_counts_pairs():
     assert confusion(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+
+
+def with_answers(full, folder, truth, answer):
+    """The full run with one model that gives these answers, all as sure as the row is late, over as many classes as there are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    labels = tuple(f"class {i:02d}" for i in range(max(truth) + 1))
+    (folder / "test").mkdir(parents=True)
+    pq.write_table(
+        pa.table({"text": [f"row {i}" for i in range(len(truth))], "label": [labels[i] for i in truth]}), folder / "test" / "a.parquet"
+    )
+    logits = np.zeros((len(truth), len(labels)))
+    logits[np.arange(len(truth)), answer] = 3 + np.arange(len(truth)) / 10
+    np.save(folder / "student.npy", logits)
+    scores = full.scores.model_copy(update={"path": folder, "models": full.scores.models[2:]})
+    corpus = full.corpus.model_copy(update={"path": folder, "labels": labels})
+    return dataclasses.replace(full, scores=scores, corpus=corpus, predictors=[full.predictors[2].model_copy(update={"labels": labels})])
+
+
+def test_many_classes_are_listed_by_their_most_frequent_mistake(full, tmp_path):
+    truth = np.repeat(np.arange(40), 3)
+    answer = truth.copy()
+    answer[:3] = 7
+    answer[-1] = 0
+    html = Confusion().render(with_answers(full, tmp_path, truth, answer))
+    rows = re.findall(r"<tr>(.*?)</tr>", html.split("<tbody>")[1])
+    assert len(rows) == 2
+    assert "class 00" in rows[0]
+    assert "class 07" in rows[0]
+    assert "100 %" in rows[0]
+
+
+def test_hardest_errors_come_most_confident_first_and_as_many_as_asked(full, tmp_path):
+    truth = np.array([0, 1, 2, 0, 1, 2])
+    answer = np.array([1, 1, 0, 0, 2, 2])
+    evidence = with_answers(full, tmp_path, truth, answer)
+    assert re.findall(r"row (\d)<", Errors().render(evidence)) == ["4", "2", "0"]
+    two = dataclasses.replace(evidence, config=full.config.model_copy(update={"hardest": 2}))
+    assert re.findall(r"row (\d)<", Errors().render(two)) == ["4", "2"]
+    assert Errors().render(dataclasses.replace(evidence, config=full.config.model_copy(update={"hardest": 0}))) == ""
+
+
+def test_a_model_without_mistakes_is_told(full, tmp_path):
+    truth = np.array([0, 1, 2])
+    evidence = with_answers(full, tmp_path, truth, truth)
+    assert "makes no mistake" in Errors().render(evidence)
+    assert "Every class is told apart" in Confusion().render(evidence)
 
 
 def test_epochs_saved_by_stopping(full):

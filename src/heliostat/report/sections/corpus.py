@@ -11,7 +11,7 @@ from heliostat.report.sections.base import Base
 from heliostat.report.wording import percent, plural, words
 
 MAX_CLASSES = 30
-SHADES = {"train": "var(--m1)", "valid": "var(--m2)", "test": "var(--ship)"}
+SHADES = {"train": "var(--soft)", "valid": "var(--faint)", "test": "var(--ink)"}
 
 
 class Corpus(Base):
@@ -51,7 +51,7 @@ def _classes(evidence: Evidence) -> str:
     for label in shown:
         counts = [(s, c[label]) for s, c in evidence.balance.items() if c.get(label)]
         parts = tuple((float(n), SHADES[s], f"{label}, {s}: {n:,}") for s, n in counts)
-        rows.append(Bar(label, parts, f"{totals[label]:,}  {percent(totals[label] / everything)}"))
+        rows.append(Bar(label, parts, f"{totals[label]:,} · {percent(totals[label] / everything)}"))
     cut = f" The largest {MAX_CLASSES} of {len(totals)} are shown." if len(totals) > MAX_CLASSES else ""
     return figure(bars(rows, title="Rows of each class"), f"Rows of each class: {', '.join(evidence.balance)} from left to right.{cut}")
 

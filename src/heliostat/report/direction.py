@@ -1,4 +1,4 @@
-"""Which way a metric is better. The metrics family knows its own; a name from outside it counts as better when higher."""
+"""Which way a metric is better. Members of metrics know their own; a suite's other numbers count as better when higher."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 def mode_of(metric: str) -> Literal["max", "min"]:
     """`max` when a higher value of `metric` is better, else `min`."""
-    if metric not in names("metrics"):
+    if "." not in metric and metric not in names("metrics"):
         return "max"
     return cast("type[Metric]", find("metrics", metric)).mode

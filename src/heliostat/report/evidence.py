@@ -123,13 +123,11 @@ class Evidence:
         out: dict[str, np.ndarray] = {}
         if self.truth is None:
             return out
-        labels = {p.name: tuple(p.labels) for p in self.predictors if p.labels}
         for scores in (self.base, self.scores):
             for model in scores.models:
                 logits = _load(scores.path / f"{model.name}.npy")
-                order = _order(labels.get(model.name, self.corpus.labels), self.corpus.labels)
-                if logits is not None and order is not None and logits.shape == (len(self.truth), len(order)):
-                    out[model.name] = softmax(logits[:, order])
+                if logits is not None and logits.shape == (len(self.truth), len(self.corpus.labels)):
+                    out[model.name] = softmax(logits)
         return out
 
     @cached_property
@@ -179,8 +177,3 @@ def _load(path: Path) -> np.ndarray | None:
         return None
     values = np.load(path, allow_pickle=False)
     return values if values.ndim == 2 and len(values) and np.isfinite(values.max(1)).all() else None  # -inf is a probability of 0
-
-
-def _order(own: tuple[str, ...], wanted: tuple[str, ...]) -> list[int] | None:
-    """Where each wanted label is among a model's own; None when the two are not the same set."""
-    return [own.index(label) for label in wanted] if sorted(own) == sorted(wanted) else None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from heliostat.core.artifact import open_artifact
-from heliostat.report.evidence import Evidence
+from heliostat.report.direction import mode_of
 from heliostat.report.sections.confusion import Confusion, confusion
 from heliostat.report.sections.errors import Errors
 from heliostat.report.sections.sweep import epochs_spent, is_logarithmic
@@ -121,14 +121,18 @@ def test_the_shipped_model_has_the_same_colour_everywhere(full):
     assert len(set(full.colours.values())) == 4
 
 
-def test_logits_in_another_label_order_are_put_in_the_corpus_order(full, tmp_path):
-    turned = tuple(reversed(full.corpus.labels))
-    logits = np.load(full.scores.path / "student.npy")
-    np.save(tmp_path / "student.npy", logits[:, ::-1])
-    student = full.predictors[2].model_copy(update={"labels": turned})
-    scores = full.scores.model_copy(update={"path": tmp_path, "models": full.scores.models[2:]})
-    evidence: Evidence = dataclasses.replace(full, scores=scores, predictors=[student])
-    assert np.allclose(evidence.probabilities["student"], full.probabilities["student"])
+def test_logits_that_do_not_fit_the_test_rows_are_left_out(full, tmp_path):
+    np.save(tmp_path / "student.npy", np.zeros((3, 5)))
+    evidence = dataclasses.replace(full, scores=full.scores.model_copy(update={"path": tmp_path}))
+    assert list(evidence.probabilities) == ["base"]
+    assert np.allclose(evidence.probabilities["base"].sum(1), 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode"), [("accuracy", "max"), ("log_loss", "min"), ("heliostat.metrics.log_loss", "min"), ("spearman", "max")]
+)
+def test_direction_of_a_metric(metric, mode):
+    assert mode_of(metric) == mode
 
 
 def test_confusion_counts_pairs():

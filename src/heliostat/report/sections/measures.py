@@ -19,7 +19,7 @@ class Measures(Base):
     def render(self, evidence: Evidence) -> str:
         known = names("metrics")
         used = dict.fromkeys(k for m in evidence.models for suite in m.scores.values() for k in suite)
-        said = [(suite, sentence) for suite, sentence in {**evidence.base.suites, **evidence.scores.suites}.items()]
+        said = [(suite, sentence) for suite, sentence in {**evidence.scores.suites, **evidence.base.suites}.items()]
         said += [(words(metric), first_line(find("metrics", metric))) for metric in used if metric in known]
         said.append(("95 % interval", "Where the value lies for 95 of 100 test sets drawn again from these rows."))
         said.append(("latency", "Time to answer one row, sent alone; p50 is the middle, p99 the slow end."))

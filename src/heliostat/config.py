@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from heliostat.core.errors import UserError, nearest
+from heliostat.core.errors import UserError, nearest, unknown
 from heliostat.core.family import In, names
 from heliostat.core.layout import Layout
 from heliostat.core.settings import Settings, assign, load, parse
@@ -75,7 +75,7 @@ def read_config(path: Path, assignments: Sequence[str] = (), layout: Layout | No
 
 def check(config: RunConfig, layout: Layout) -> list[str]:
     """Problems between settings, and between settings and what is on disk."""
-    problems = config.model.problems() + config.corpus.problems(config.task)
+    problems = config.model.problems() + config.corpus.problems(config.task) + config.evaluate.problems()
     problems += layout.check_batch(config.train.batch)
     if config.distil:
         problems += [p.replace("train.batch", "distil.train.batch") for p in layout.check_batch(config.distil.train.batch)]
@@ -86,6 +86,10 @@ def check(config: RunConfig, layout: Layout) -> list[str]:
             problems.append(f"{where}.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
     if layout.offload != "none" and (layout.zero == 0 or layout.gpus_per_worker == 0):
         problems.append("layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.")
+    known = names("metrics")
+    for place, metric in [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]:
+        if metric not in known:
+            problems.append(f"{place}: {unknown('metric', metric, known)}")
     problems += _check_tune(config)
     return problems
 

@@ -48,9 +48,7 @@ def carry_out(config: RunConfig, layout: Layout, root: Path, *, replace: bool = 
 def refuse_changes(root: Path, decisions: list[Decision]) -> None:
     """Refuse before anything starts when a stage on disk was made with other settings."""
     for decision in decisions:
-        # Parts of a sweep that is not finished have no fingerprint yet: they are no difference a person made.
-        real = tuple(line for line in decision.differences if "/best-" not in line)
-        if decision.state == "changed" and real:
+        if decision.state == "changed":
             raise changed_error(root, decision)
 
 
@@ -80,7 +78,8 @@ def _told(config: RunConfig, workspace: Workspace, root: Path, show: Progress) -
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     workspace.show = show
-    with Engine(workspace.layout, root, show=show) as engine:
+    side_by_side = config.tune.side_by_side() if config.tune else 1
+    with Engine(workspace.layout, root, show=show, side_by_side=side_by_side) as engine:
         workspace.engine = engine
         return pipeline.story(config, workspace.do)
 

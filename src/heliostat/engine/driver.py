@@ -28,8 +28,8 @@ WATCH_EVERY_S = 0.5
 class Engine:
     """Ray, as the stages see it. Use it as a context manager."""
 
-    def __init__(self, layout: Layout, run_folder: Path, show: Progress | None = None):
-        self.layout, self.show = layout, show or Progress()
+    def __init__(self, layout: Layout, run_folder: Path, show: Progress | None = None, *, side_by_side: int = 1):
+        self.layout, self.show, self.side_by_side = layout, show or Progress(), side_by_side
         self.logs, self.cache = run_folder / "logs", run_folder / "cache"
         self.gangs: list[Any] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
@@ -43,17 +43,19 @@ class Engine:
         self.close()
 
     def connect(self) -> None:
-        """Join or start the cluster, once."""
+        """Join or start the cluster, once. The gangs the run will want start behind what comes first."""
         if self._owned is None:
             from heliostat.engine import cluster
 
             self._owned = cluster.connect(self.layout)
-            cluster.widest(self.layout, self._owned)
+            self.muster(min(self.side_by_side, self.widest()))
 
     def close(self) -> None:
         """Let the gangs go and leave the cluster; safe to call twice."""
         self._watching.set()
         gangs, self.gangs = self.gangs, []
+        for gang in gangs:
+            gang.dismiss()
         for gang in gangs:
             gang.close()
         if self._owned is not None:
@@ -151,7 +153,7 @@ class Engine:
         for model in models:
             source = ModelSource(folder=str(model.path))
             rows = self.prepare(files, task=task, labels=model.labels, model=source)
-            out = self.cache / "logits" / f"{fingerprint([model.fingerprint, rows.name])}.npy"
+            out = self.cache / "logits" / f"{fingerprint([content_of(model), rows.name])}.npy"
             orders.append((out, Predict(task=task, model=source, labels=model.labels, rows=rows, out=out)))
         return self._answers(orders)
 
@@ -162,7 +164,7 @@ class Engine:
         orders: list[tuple[Path, Order]] = []
         for part in members(predictor):
             source, labels = self._source(part)
-            out = self.cache / "vectors" / f"{fingerprint([part.fingerprint, task.identity(), list(texts)])}.npy"
+            out = self.cache / "vectors" / f"{fingerprint([content_of(part), task.identity(), list(texts)])}.npy"
             orders.append((out, Embed(task=task, model=source, labels=labels, texts=tuple(texts), out=out)))
         vectors = self._answers(orders)
         weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
@@ -181,7 +183,7 @@ class Engine:
         from heliostat.engine.predict import Time
 
         source, labels = self._source(part)
-        mark = fingerprint([part.fingerprint, task.identity(), list(texts), self.layout.dump()])
+        mark = fingerprint([content_of(part), task.identity(), list(texts), self.layout.dump()])
         path = self.cache / "latency" / f"{mark}.json"
         known = read_json(path)
         if known is None:
@@ -213,6 +215,12 @@ def source_of(model: Any) -> ModelSource:
     """Where the weights of a `ModelConfig` are; a hub id stays one."""
     folder = model.folder()
     return ModelSource(folder=str(folder.resolve()) if folder else model.path, revision=model.revision, layers=model.layers)
+
+
+def content_of(model: Any) -> list[Any]:
+    """What stands for a model in the cache: its fingerprint, and when its folder was written."""
+    written = Path(model.path) / "config.json" if isinstance(model, Model) else None
+    return [model.fingerprint, written.stat().st_mtime_ns if written else None]
 
 
 def members(predictor: Any) -> tuple[Any, ...]:

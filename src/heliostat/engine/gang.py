@@ -71,11 +71,16 @@ class Gang:
         """Queue an order and wait for its reply."""
         return ray.get(self.order(order))
 
+    def dismiss(self) -> None:
+        """Tell the workers to leave after the order at hand; returns at once."""
+        if self.mailbox is not None:
+            self.mailbox.close.remote("the gang was closed")
+
     def close(self, wait_s: float = 20.0) -> None:
-        """Tell the workers to leave, and wait until their resources are free."""
+        """Dismiss the workers, and wait until their resources are free."""
         if self.mailbox is None:
             return
-        ray.get(self.mailbox.close.remote("the gang was closed"))
+        self.dismiss()
         if self._thread is not None:
             self._thread.join(wait_s)
         ray.kill(self.mailbox)

@@ -82,6 +82,17 @@ def draw_missing(module: Any, missing: list[str], seed: int) -> None:
                 parameters[name].zero_()
 
 
+def set_dropout(module: Any, share: float) -> None:
+    """Every dropout of `module`, those inside attention too, drops `share`."""
+    import torch
+
+    for child in module.modules():
+        if isinstance(child, torch.nn.Dropout):
+            child.p = share
+        if isinstance(getattr(child, "dropout_prob", None), float):
+            child.dropout_prob = share
+
+
 def spread(layers: int, keep: int) -> list[int]:
     """`keep` of `layers` layer indices, evenly spaced, the first and the last among them (one: the first)."""
     return sorted({int(i) for i in np.round(np.linspace(0, layers - 1, keep))})

@@ -79,6 +79,10 @@ class Field:
         self.known: dict[int, TuneTrial] = {}
         self._held: Any | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune writes snapshots of its searcher and scheduler; the ledger is the truth, so ours are empty."""
+        return {}
+
     def peek(self) -> Any | None:
         """The job to run now, or None: no gang is free, or nothing can be decided yet."""
         if self._held is None and self.free:

@@ -42,6 +42,8 @@ class TrainConfig(Settings):
     """Largest norm of the whole gradient; None is off."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the forward and backward pass; fp16 needs a GPU."""
+    dropout: float | None = Field(None, ge=0, lt=1)
+    """Share of activations dropped everywhere the model has dropout; None keeps the model's own."""
     lora: LoraConfig | None = None
     """Train low-rank adapters and the head only; None trains everything."""
     validate_every: float = Field(0.25, gt=0)

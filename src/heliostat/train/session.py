@@ -106,6 +106,8 @@ def _logits(module: Any, batch: dict[str, Any], task: Any) -> np.ndarray:
 def trainable(order: Training, worker: Any) -> Any:
     """The model as training starts from it: copied from the gang's, new head drawn, adapters in place."""
     module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
+    if order.train.dropout is not None:
+        models.set_dropout(module, order.train.dropout)
     if order.train.gradient_checkpointing:
         module.gradient_checkpointing_enable()
     if order.train.lora is None:

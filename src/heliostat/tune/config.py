@@ -42,3 +42,8 @@ class TuneConfig(Settings):
     def dimensions(self) -> dict[str, Dimension]:
         """The space, parsed."""
         return parse_space(self.space)
+
+    def side_by_side(self) -> int:
+        """Trainings that this sweep can keep busy at once, on a cluster that is wide enough."""
+        lag = self.scheduler.lag()
+        return self.trials if lag is None else min(self.trials, lag + 1)

@@ -81,8 +81,3 @@ class Decisions:
         if len(self.results) < len(self.issued):
             return False
         return self.stopped or self._decide() is None
-
-    def concurrency(self, gangs: int) -> int:
-        """Gangs that can be kept busy."""
-        lag = self.scheduler.lag()
-        return min(gangs, self.trials, gangs if lag is None else lag + 1)

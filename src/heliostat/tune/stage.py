@@ -33,7 +33,7 @@ def sweep(config: TuneConfig, *, ctx: Context, train: TrainConfig, model: Any, c
 
     run = Running(config, ctx, train, model, corpus, task)
     decisions = run.decisions
-    gangs = ctx.engine.muster(decisions.concurrency(ctx.engine.widest()))
+    gangs = ctx.engine.muster(min(config.side_by_side(), ctx.engine.widest()))
     run.threads = ctx.engine.threads(len(gangs))
     began = run.began = time.monotonic()
     ctx.engine.listeners.append(run.heard)
@@ -202,8 +202,8 @@ class Running:
         outs = [self.ctx.folder / "models" / f"trial-{t.number:04d}" for t in chosen]
         replies = self.ctx.engine.perform_all([Export(**self.fields(t.number), out=out) for t, out in zip(chosen, outs, strict=True)])
         return [
-            exported(self.fields(t.number), out, reply.value, name=out.name, stage="tune", fingerprint=f"{self.ctx.fingerprint}/{out.name}")
-            for t, out, reply in zip(chosen, outs, replies, strict=True)
+            exported(self.fields(t.number), out, reply.value, name=out.name, stage="tune", fingerprint=f"{self.ctx.fingerprint}/best-{rank}")
+            for rank, (t, out, reply) in enumerate(zip(chosen, outs, replies, strict=True))
         ]
 
     def forget_others(self, finalists: list[Model]) -> None:

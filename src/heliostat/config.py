@@ -80,7 +80,8 @@ def check(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil:
         problems += [p.replace("train.batch", "distil.train.batch") for p in layout.check_batch(config.distil.train.batch)]
         if not config.distil.train.objective.needs_teacher:
-            problems.append(f"distil.train.objective: '{config.distil.train.objective.name()}' does not read a teacher. Allowed: distillation.")
+            given = config.distil.train.objective.name()
+            problems.append(f"distil.train.objective: '{given}' does not read a teacher. Allowed: distillation.")
     for where, train in _trainings(config):
         if train.precision == "fp16" and layout.gpus_per_worker == 0:
             problems.append(f"{where}.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")

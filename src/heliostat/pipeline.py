@@ -42,6 +42,13 @@ def story(run: RunConfig, do: Any) -> Any:
         contenders = [*contenders, student]
 
     scores = do(evaluate.score, run.evaluate, predictors=contenders, corpus=corpus, task=task)
-    return do(
-        report.write, run.report, run_name=run.name, base=base, scores=scores, sweep=sweep, council=council, predictors=contenders, corpus=corpus, task=task
-    )
+    evidence = {
+        "base": base,
+        "scores": scores,
+        "sweep": sweep,
+        "council": council,
+        "predictors": contenders,
+        "corpus": corpus,
+        "task": task,
+    }
+    return do(report.write, run.report, run_name=run.name, **evidence)

@@ -51,6 +51,8 @@ class PlainProgress(Progress):
             self._line(f"{name}: {done:g}/{total:g} {unit} {note}".rstrip())
 
     def trial(self, number: int, state: str, info: dict[str, Any]) -> None:
+        if state == "running" and "rung" not in info:
+            return
         told = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in info.items() if k != "settings")
         self._line(f"trial {number:04d}: {state} {told}".rstrip())
 

@@ -208,4 +208,3 @@ def _earlier_seconds(folder: Path) -> float:
     """Seconds an interrupted attempt at this stage already spent, as far as it noted them."""
     noted = read_json(folder / "seconds.json")
     return float(noted.get("seconds", 0.0)) if isinstance(noted, dict) else 0.0
-

@@ -22,7 +22,14 @@ def wrap(module: Any, lora: dict[str, Any], missing: list[str], seed: int) -> An
     torch.manual_seed(seed)
     return get_peft_model(
         module,
-        Peft(r=lora["r"], lora_alpha=lora["alpha"], lora_dropout=lora["dropout"], target_modules=targets, modules_to_save=head or None, bias="none"),
+        Peft(
+            r=lora["r"],
+            lora_alpha=lora["alpha"],
+            lora_dropout=lora["dropout"],
+            target_modules=targets,
+            modules_to_save=head or None,
+            bias="none",
+        ),
     )
 
 

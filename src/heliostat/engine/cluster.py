@@ -51,7 +51,8 @@ def connect(layout: Layout) -> bool:
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"layout.address: no Ray cluster answers at '{address}' ({reason}). Start one with `ray start --head`, or leave address empty for a local one."
+            f"layout.address: no Ray cluster answers at '{address}' ({reason}). "
+            "Start one with `ray start --head`, or leave address empty for a local one."
         ) from None
     return False
 
@@ -80,13 +81,14 @@ def widest(layout: Layout, owned: bool) -> int:
     fits = min(sum(per_node), by_cpu) // layout.workers
     if fits < 1:
         gpus = sum(n.get("GPU", 0) for n in nodes)
-        need = f"{layout.workers} x {layout.cpus_per_worker:g} CPUs" + (f" and {layout.gpus_per_worker:g} GPUs" if layout.gpus_per_worker else "")
+        need = f"{layout.workers} x {layout.cpus_per_worker:g} CPUs"
+        need += f" and {layout.gpus_per_worker:g} GPUs" if layout.gpus_per_worker else ""
         raise UserError(
             f"layout: one training asks for {need}, and the cluster has {cpus:g} CPUs ({DATA_CPUS} kept for data) and {gpus:g} GPUs "
             f"on {len(nodes)} node(s). Lower layout.workers or layout.cpus_per_worker, or add nodes."
         )
     if layout.gangs != "auto" and layout.gangs > fits:
-        raise UserError(f"layout.gangs: {layout.gangs} trainings side by side asked for; the cluster holds {fits}. Use at most {fits}, or auto.")
+        raise UserError(f"layout.gangs: {layout.gangs} side by side asked for; the cluster holds {fits}. Allowed: 1 to {fits}, or auto.")
     return fits if layout.gangs == "auto" else layout.gangs
 
 
@@ -110,5 +112,3 @@ def leftover_placement_groups() -> int:
     from ray.util import placement_group_table
 
     return sum(1 for group in placement_group_table().values() if group["state"] != "REMOVED")
-
-

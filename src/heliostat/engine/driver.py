@@ -137,7 +137,8 @@ class Engine:
         folder = Path(model.folder)
         tokenizer = sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
-        return streams.prepare(self.cache / "rows", files, task, labels, model.folder, identity, self.map_pieces)
+        function = streams.Tokenise(model.folder, task, tuple(labels))
+        return streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
 
     # Answers about models
 

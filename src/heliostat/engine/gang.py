@@ -30,6 +30,8 @@ class Gang:
     layout: Layout
     log_folder: Path
     mailbox: Any = None
+    holds: int | None = None
+    """The trial whose training is still in the workers' memory."""
     _thread: threading.Thread | None = field(default=None, repr=False)
 
     def start(self) -> Gang:
@@ -56,7 +58,7 @@ class Gang:
                     name=self.name, storage_path=str(self.log_folder / "ray-train"), failure_config=FailureConfig(max_failures=RESTARTS)
                 ),
             ).fit()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, whoever waits on the mailbox must be told
             why = f"{self.name} stopped: {worker.one_line(error)}; see {self.log_folder}"
         try:
             ray.get(self.mailbox.close.remote(why))

@@ -143,7 +143,7 @@ def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, befo
         wrong = {k: sorted(info[k])[:5] for k in ("missing_keys", "unexpected_keys")}
         raise RunFailed(f"the exported model in '{out}' is not whole: {wrong}, empty tensors {empty[:5]}.")
     if all(name in original and torch.equal(state[name], original[name]) for name in state):
-        raise RunFailed(f"the exported model in '{out}' equals the one it started from: nothing was learned, or the adapter was not merged.")
+        raise RunFailed(f"the exported model in '{out}' equals the one it started from: nothing was learned, or no adapter was merged.")
     with torch.no_grad():
         after = task.logits(again.eval(), probe).float().numpy()
     gap = float(np.abs(after - before).max())

@@ -55,7 +55,8 @@ class Embed(Order):
         parts = []
         with torch.no_grad():
             for index in batches[worker.group.rank :: worker.group.world]:
-                batch = self.task.collate({name: [values[i] for i in index] for name, values in encoded.items()}, tokenizer.pad_token_id or 0)
+                rows = {name: [values[i] for i in index] for name, values in encoded.items()}
+                batch = self.task.collate(rows, tokenizer.pad_token_id or 0)
                 parts.append((index, self.task.embed(module, on(batch, worker.group.device)).float().cpu().numpy()))
         vectors_ND = worker.group.assemble(parts, len(self.texts))
         if worker.group.rank == 0:

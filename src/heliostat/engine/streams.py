@@ -58,21 +58,21 @@ class Prepared:
             yield order_N[start : start + rows]
 
 
-def prepare(folder: Path, files: list[Path], task: Any, labels: Sequence[str], tokenizer_folder: str, identity: Any, map_pieces: Any) -> Path:
+def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: Any, map_pieces: Any) -> Path:
     """Tokenise parquet `files` into `folder/<fingerprint>` unless it is there; returns that folder.
 
-    `identity` is whatever decides the result besides the task (the corpus's and the model's fingerprints);
-    `map_pieces(pieces, function)` gives one table per piece, in order.
+    `identity` stands for the content of the files and of the tokenizer; `map_pieces(pieces, function)` gives one table
+    per piece, in order.
     """
     import pyarrow as pa
 
-    mark = fingerprint({"version": VERSION, "task": task.identity(), "labels": list(labels), "of": identity})
+    labels = list(function.labels)
+    mark = fingerprint({"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity})
     place = folder / mark
     if read_json(place / "manifest.json") is not None:
         return place
     place.mkdir(parents=True, exist_ok=True)
     pieces = [{"file": str(f)} for f in files]
-    function = _Tokenise(tokenizer_folder, task, tuple(labels))
     rows = tokens = 0
     writer = None
     temporary = place / "rows.arrow.tmp"
@@ -84,12 +84,12 @@ def prepare(folder: Path, files: list[Path], task: Any, labels: Sequence[str], t
     assert writer is not None
     writer.close()
     temporary.rename(place / "rows.arrow")
-    write_json(place / "manifest.json", {"rows": rows, "tokens": tokens, "labels": list(labels)})
+    write_json(place / "manifest.json", {"rows": rows, "tokens": tokens, "labels": labels})
     return place
 
 
 @dataclass(frozen=True)
-class _Tokenise:
+class Tokenise:
     """Turns one parquet file into model inputs; runs where Ray Data puts it."""
 
     tokenizer_folder: str

@@ -92,13 +92,14 @@ class Field:
     def begin(self) -> int:
         """Give the peeked job to a free gang; returns its trial's number."""
         job, self._held = self._held, None
+        assert job is not None, "begin() follows a peek() that gave a job"
         gang = self._pick_gang(job)
         self.working[job.trial] = (job, gang)
         self.desk.lay.remote(job.trial, self.order_for(job), gang.mailbox)
         return job.trial
 
     def _pick_gang(self, job: Any) -> Gang:
-        gang = next((g for g in self.free if getattr(g, "holds", None) == job.trial), self.free[0])
+        gang = next((g for g in self.free if g.holds == job.trial), self.free[0])
         self.free.remove(gang)
         gang.holds = job.trial
         return gang
@@ -182,9 +183,8 @@ class Schedule(TrialScheduler):
         return "heliostat"
 
 
-def run(decisions: Decisions, gangs: list[Gang], order_for: Callable[[Any], Order], record: Callable[[Any, Reply], None], folder: Path) -> None:
-    """Run until the decisions are done. `record(job, reply)` is called in this process, one reply at a time."""
-    field = Field(decisions, gangs, order_for, record)
+def run(field: Field, folder: Path) -> None:
+    """Run until the field's decisions are done; its `record(job, reply)` is called in this process, one at a time."""
     trainable = tune.with_resources(tune.with_parameters(ThinTrial, desk=field.desk), {"CPU": TINY_CPU})
     tuner = tune.Tuner(
         trainable,

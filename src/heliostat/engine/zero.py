@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+BUCKET = 50_000_000
+"""Elements that are reduced or gathered at once."""
+
 
 @dataclass(frozen=True)
 class ZeroPlan:
@@ -25,7 +28,7 @@ class ZeroPlan:
         """The dictionary `deepspeed.initialize` takes."""
         stage: dict[str, Any] = {"stage": self.stage}
         if self.stage:
-            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": 50_000_000, "allgather_bucket_size": 50_000_000}
+            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
         if self.stage == 3:
             stage |= {"stage3_param_persistence_threshold": 10_000, "stage3_prefetch_bucket_size": 5_000_000}
         if self.offload == "optimizer":
@@ -57,8 +60,8 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
 def parameter_groups(module: Any) -> list[dict[str, Any]]:
     """Trainable parameters in two groups: matrices decay, biases and norms do not."""
     trainable = [p for p in module.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trainable if p.ndim >= 2], "decay": True}, {"params": [p for p in trainable if p.ndim < 2], "decay": False}]
-    return [g for g in groups if g["params"]]
+    matrices, vectors = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
+    return [g for g in ({"params": matrices, "decay": True}, {"params": vectors, "decay": False}) if g["params"]]
 
 
 def whole_weights(module: Any, rank: int) -> dict[str, Any] | None:

@@ -50,4 +50,3 @@ class TrainConfig(Settings):
     """Epochs between validations; the last step is always validated."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
-

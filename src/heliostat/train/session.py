@@ -126,9 +126,10 @@ class Session:
         self.pad = pad_id(order.model.folder)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.column("labels")
-        self.metric = find("metrics", order.metric)()
+        self.metric: Any = find("metrics", order.metric)()
         self.batches = Batches(len(self.rows), order.train.batch, order.accumulation, order.seed, group.rank, group.world)
-        self.step, self.curve, self.busy_s = 0, [], 0.0
+        self.step, self.busy_s = 0, 0.0
+        self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
         self.engine = self._open()
@@ -144,8 +145,9 @@ class Session:
         elif saved:
             saved = None  # another world size: its optimiser shards do not fit, the training starts again
         module.to(group.device)
-        plan = zero.ZeroPlan(order.zero, order.offload, order.train.precision, order.train.clip, order.micro_rows, order.accumulation, group.world)
-        optimizer = order.train.optimizer.build(zero.parameter_groups(module), order.zero)
+        train = order.train
+        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
+        optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
         if saved:
             ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
@@ -189,8 +191,8 @@ class Session:
 
     def _tell(self, done: StepDone) -> None:
         order = self.order
-        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total, "loss": done.loss, "lr": done.lr}
-        self.worker.post(told | {"rows": done.rows}, every_s=EVENTS_EVERY_S)
+        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
+        self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
@@ -214,7 +216,7 @@ class Session:
         """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
-        if self.best_fresh:
+        if self.best_fresh and self.best is not None:
             best = checkpoints.save(folder / "best", self.best["step"], weights=self.best_weights, shard=None, facts=state, group=group)
             if group.rank == 0:
                 np.save(folder / "valid.tmp.npy", self.best_logits_NC)

@@ -39,7 +39,7 @@ def sweep(config: TuneConfig, *, ctx: Context, train: TrainConfig, model: Any, c
     ctx.engine.listeners.append(run.heard)
     try:
         if not decisions.done:
-            trials.run(decisions, gangs, run.order_for, run.record, ctx.folder / "ray")
+            trials.run(trials.Field(decisions, gangs, run.order_for, run.record), ctx.folder / "ray")
     finally:
         ctx.engine.listeners.remove(run.heard)
         run.note_wall(time.monotonic() - began)
@@ -80,7 +80,8 @@ class Running:
 
     def __post_init__(self) -> None:
         self.metric_name = self.config.metric or self.task.metric
-        self.mode = self.config.mode or find("metrics", self.metric_name).mode
+        metric: Any = find("metrics", self.metric_name)
+        self.mode = self.config.mode or metric.mode
         self.ledger = Ledger(self.ctx.folder / "ledger.jsonl")
         self.decisions = Decisions(self.config.scheduler, self.config.trials, self.ledger.events, self.ledger.append)
         self.base = training(self.train, ctx=self.ctx, source=source_of(self.model), corpus=self.corpus, task=self.task)
@@ -133,7 +134,8 @@ class Running:
             value = best if self.mode == "max" else -best
             facts = {"curve": reply.value["curve"], "busy_s": reply.value["busy_s"], "best": reply.value["best"], "error": None}
         else:
-            value, facts = None, {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": reply.error, "reason": reply.reason}
+            value = None
+            facts = {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": reply.error, "reason": reply.reason}
         self.decisions.finish(job, value, facts)
         self._show(job, value, reply)
         self._stop_on_identical_failures()
@@ -161,7 +163,8 @@ class Running:
         good = any(e["event"] == "result" and e["value"] is not None for e in self.ledger.events)
         if self.decisions.stopped or not good:
             causes = "; ".join(f"{n} x {error}" for error, n in sorted(counts.items(), key=lambda x: -x[1]))
-            raise RunFailed(f"the sweep was stopped: {len(failed)} jobs failed ({causes}). The logs are in {self.ctx.folder.parent / 'logs'}.")
+            logs = self.ctx.folder.parent / "logs"
+            raise RunFailed(f"the sweep was stopped: {len(failed)} jobs failed ({causes}). The logs are in {logs}.")
 
     def note_wall(self, seconds: float) -> None:
         """Add this attempt's wall time to that of earlier ones (a killed sweep goes on)."""
@@ -200,10 +203,11 @@ class Running:
         ranked = sorted((t for t in done if t.best is not None and t.state != "failed"), key=lambda t: (-sign * t.best, t.number))  # type: ignore[operator]
         chosen = ranked[: self.config.finalists]
         outs = [self.ctx.folder / "models" / f"trial-{t.number:04d}" for t in chosen]
-        replies = self.ctx.engine.perform_all([Export(**self.fields(t.number), out=out) for t, out in zip(chosen, outs, strict=True)])
+        fields = [self.fields(t.number) for t in chosen]
+        replies = self.ctx.engine.perform_all([Export(**own, out=out) for own, out in zip(fields, outs, strict=True)])
         return [
-            exported(self.fields(t.number), out, reply.value, name=out.name, stage="tune", fingerprint=f"{self.ctx.fingerprint}/best-{rank}")
-            for rank, (t, out, reply) in enumerate(zip(chosen, outs, replies, strict=True))
+            exported(own, out, reply.value, name=out.name, stage="tune", fingerprint=f"{self.ctx.fingerprint}/best-{rank}")
+            for rank, (own, out, reply) in enumerate(zip(fields, outs, replies, strict=True))
         ]
 
     def forget_others(self, finalists: list[Model]) -> None:

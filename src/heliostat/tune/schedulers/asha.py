@@ -30,7 +30,9 @@ class Asha(Base):
     @model_validator(mode="after")
     def _reaches_the_end(self) -> Self:
         if self.first * self.eta > 1 and self.first != 1:
-            raise UserError(f"first: a first rung of {self.first} leaves no second one (first * eta = {self.first * self.eta:g} > 1). Use at most {1 / self.eta:g}, or 1.")
+            raise UserError(
+                f"first: a first rung of {self.first} with eta {self.eta} leaves no second one. Use at most {1 / self.eta:g}, or 1."
+            )
         return self
 
     def rungs(self) -> tuple[float, ...]:

@@ -25,24 +25,28 @@ DRIVER_LOG = "driver.log"
 def run(request: Request) -> None:
     """Run or go on with the request; prints the run's folder. Raises `GateFailed` when the report's gates were not met."""
     config, layout, root = request.resolve()
-    carry_out(config, layout, root, replace=request.replace)
+    report = _finished(config, layout, root, request.replace)
+    print(root, flush=True)
+    if not report.passed:
+        failed = "; ".join(f"{g.name}: {_number(g.value)}, the limit is {_number(g.limit)}" for g in report.gates if not g.passed)
+        raise GateFailed(f"a gate was not met: {failed}. The report: {root / 'report' / 'index.html'}")
 
 
-def carry_out(config: RunConfig, layout: Layout, root: Path, *, replace: bool = False) -> None:
-    """Run `config` on `layout` in `root`, drawing on stderr; the run's folder is the last line of stdout."""
+def finished(request: Request) -> Any:
+    """The `Report` of the request, run now; progress is drawn on stderr."""
+    config, layout, root = request.resolve()
+    return _finished(config, layout, root, request.replace)
+
+
+def _finished(config: RunConfig, layout: Layout, root: Path, replace: bool) -> Any:
     from heliostat import pipeline
 
     if not replace:
         plan = Plan(root, config.seed, layout=layout)
         pipeline.story(config, plan.do)
         refuse_changes(root, plan.decisions)
-    log = root / "logs" / DRIVER_LOG
     with Stoppable():
-        report = _watched(config, layout, root, replace, log)
-    print(root, flush=True)
-    if not report.passed:
-        failed = "; ".join(f"{g.name}: {_number(g.value)}, the limit is {_number(g.limit)}" for g in report.gates if not g.passed)
-        raise GateFailed(f"a gate was not met: {failed}. The report: {root / 'report' / 'index.html'}")
+        return _watched(config, layout, root, replace, root / "logs" / DRIVER_LOG)
 
 
 def refuse_changes(root: Path, decisions: list[Decision]) -> None:

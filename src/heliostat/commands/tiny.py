@@ -34,7 +34,7 @@ def write_project(folder: Path, rows: int = 150, **changes: Any) -> Path:
         "task": {"use": "text_classification", "max_tokens": 32},
         "model": {"path": str(folder / "model")},
         "corpus": {"sources": [{"use": "csv", "paths": [str(folder / "rows.csv")]}], "near_duplicates": None},
-        "train": {"epochs": 2, "batch": 8, "optimizer": {"use": "adamw", "lr": 3e-3}, "validate_every": 1.0},
+        "train": {"epochs": 4, "batch": 8, "optimizer": {"use": "adamw", "lr": 1e-2}, "validate_every": 1.0},
         "evaluate": {"resamples": 100, "latency_rows": 4},
         **changes,
     }

@@ -46,11 +46,17 @@ def _show_family(family: str) -> None:
         out.print(Text.assemble((name, "bold"), f"  {first_line(kind)}"))
         table = _table("", "option", "default", "meaning", header=False)
         for option, field in kind.model_fields.items():
-            table.add_row("  ", Text(option, "cyan"), _default(field), Text(field.description or ""))
+            table.add_row("  ", Text(option, "cyan"), _default(field), Text(meaning(kind, option)))
         if kind.model_fields:
             out.print(table)
     one = next(iter(members(family)))
     out.print(Text(f"\nIn a config: {{use: {one}, option: value}}. From a package of yours: {{use: package.module}}.", "dim"))
+
+
+def meaning(kind: Any, option: str) -> str:
+    """The docstring of an option; one that a member overrides without a word means what its base says."""
+    told = (base.model_fields[option].description for base in kind.__mro__ if option in getattr(base, "model_fields", {}))
+    return next((text for text in told if text), "")
 
 
 def _default(field: Any) -> str:

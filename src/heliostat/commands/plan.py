@@ -27,9 +27,9 @@ UNKNOWN = "unknown until measured"
 
 def plan(request: Request) -> None:
     """Print the plan of the request."""
-    from heliostat import pipeline
-
     run, layout, root = request.resolve()
+    from heliostat import pipeline  # after the config is known to be good: it takes longer than to find an error
+
     asked = Plan(root, run.seed, layout=layout)
     made: dict[str, Any] = {}
 

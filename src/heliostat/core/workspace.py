@@ -81,6 +81,7 @@ class Workspace:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._lock.close()
             raise UserError(f"Another process is running in '{self.root}'. Wait for it, or choose another --name.") from None
         return self
 

@@ -5,6 +5,7 @@ The file descriptors themselves are turned, so that what C++ code and child proc
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,13 @@ def quiet(log: Path) -> Iterator[TextIO]:
     os.dup2(chatter.fileno(), 1)
     os.dup2(chatter.fileno(), 2)
     sys.stdout = sys.stderr = chatter
+    handler = logging.StreamHandler(chatter)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
     try:
         yield person
     finally:
+        logging.getLogger().removeHandler(handler)
         chatter.flush()
         sys.stdout, sys.stderr = streams
         os.dup2(saved[0], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 import traceback
@@ -80,7 +79,6 @@ def _told(config: RunConfig, workspace: Workspace, root: Path, show: Progress) -
     from heliostat import pipeline
     from heliostat.engine.driver import Engine
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     workspace.show = show
     side_by_side = config.tune.side_by_side() if config.tune else 1
     with Engine(workspace.layout, root, show=show, side_by_side=side_by_side) as engine:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flow.fake import FakeEngine, Killed
 
+from flow.fake import FakeEngine, Killed
 from heliostat.cli import main
 from heliostat.commands.tiny import write_project
 

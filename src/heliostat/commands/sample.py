@@ -125,6 +125,9 @@ def guess_label(sample: Sample, given: str | None, text: str) -> str:
     named = [name for name in few if name.lower() in LABEL_WORDS]
     if len(named) == 1 or len(few) == 1:
         return (named or list(few))[0]
+    single = [name for name in columns if name.lower() in LABEL_WORDS and len(set(sample.values(name))) == 1]
+    if not few and single:
+        return single[0]
     if not few:
         told = ", ".join(f"{name} ({len(set(sample.values(name)))} different values)" for name in columns) or "none besides the text"
         raise UserError(f"no column looks like a class: it would have between 2 and {MANY_CLASSES} different values. Columns: {told}.")

@@ -1,0 +1,71 @@
+"""The live display: what a state looks like at 80 columns, as text."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from heliostat.commands.display import Line, LiveProgress, TrialLine, best_of, clock, draw, shown, told_settings
+
+
+def text(lines: list[Line], trials: list[TrialLine], width: int = 80, messages: list[str] | None = None) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(draw(lines, trials, messages or [], 100.0, "max", width))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def trial(number: int, state: str, value: float | None = None) -> TrialLine:
+    return TrialLine(
+        number, state, {"rung": 1, "settings": {"train.optimizer.lr": 1.234567e-4}, **({"value": value} if value is not None else {})}
+    )
+
+
+def test_stages_bar_rate_and_time_left() -> None:
+    running = Line("tune", "run", "not done yet", began=10.0, done=30, total=60, unit="rungs", note="best 0.97", first=(40.0, 0.0))
+    told = text([Line("corpus", "kept", "finished in 12 s", 0.0), Line("base", "done", "accuracy 0.4", 0.0, seconds=75.2), running], [])
+    assert told[0].split() == "· corpus kept finished in 12 s".split()
+    assert "1:15" in told[1]
+    assert "1:30" in told[2]
+    assert "best 0.97" in told[2]
+    assert "30/60 rungs  0.5 rungs/s  1:00 left" in told[3]
+
+
+def test_nothing_is_wider_than_the_terminal() -> None:
+    long = Line("evaluate-base", "done", "word " * 60, 0.0, seconds=1.0)
+    trials = [TrialLine(i, "running", {"settings": {f"train.a.b{j}": 0.123456 for j in range(30)}}) for i in range(20)]
+    for width in (40, 80, 200):
+        told = text([long, Line("tune", "run", "", 0.0, total=5, unit="rungs")], trials, width, ["message " * 40])
+        assert max(map(len, told)) <= width
+        assert len(told) < 16
+
+
+def test_the_best_trial_is_always_shown() -> None:
+    trials = [trial(0, "paused", 0.99), *(trial(i, "running") for i in range(1, 9))]
+    assert best_of(trials, "max") is trials[0]
+    assert trials[0] in shown(trials, "max")
+    told = text([Line("tune", "run", "", 0.0)], trials)
+    assert any(line.split()[:2] == ["★", "0000"] for line in told)
+    assert "3 not shown" in told[-1]
+    assert best_of([trial(1, "paused", 0.2), trial(2, "paused", 0.1), trial(3, "failed", float("nan"))], "min").number == 2
+
+
+def test_words() -> None:
+    assert [clock(s) for s in (3.14, 59.94, 75, 3725)] == ["3.1 s", "59.9 s", "1:15", "1:02:05"]
+    assert told_settings({"train.optimizer.lr": 1.234567e-4, "train.clip": None}) == "lr=0.000123 clip=None"
+
+
+def test_a_whole_run_ends_as_a_summary() -> None:
+    stream = io.StringIO()
+    show = LiveProgress(stream, Console(file=stream, width=80, force_terminal=True, highlight=False))
+    show.stage("corpus", "kept", "finished in 2 s")
+    show.stage("tune", "run", "not done yet")
+    show.update("tune", 1, 4, "rungs", "best 0.9")
+    show.trial(0, "running", {"settings": {"train.optimizer.lr": 0.1}})
+    show.message("trial 0001 stopped")
+    show.done("tune", 12.0, "4 trials")
+    show.stage("report", "run", "not done yet")
+    show.close()
+    end = stream.getvalue()[-400:]
+    for word in ("4 trials", "12.0 s", "trial 0001 stopped", "stopped"):
+        assert word in end

@@ -1,0 +1,126 @@
+"""`init` looks at data of any usual shape and writes a config that loads."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from heliostat.cli import main
+from heliostat.commands.tiny import write_model
+from heliostat.config import read_config
+
+WORDS = (("app crashes often", "technical"), ("invoice is wrong", "billing"))
+ROWS = [(f"ticket {i}: the {WORDS[i % 2][0]}", WORDS[i % 2][1], str(i)) for i in range(60)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_model(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_csv(path: Path, names: tuple[str, ...] = ("message", "team", "number"), encoding: str = "utf-8") -> None:
+    with path.open("w", newline="", encoding=encoding) as f:
+        csv.writer(f).writerows([names, *ROWS])
+
+
+def init(*arguments: str) -> int:
+    return main(["init", *arguments, "--model", "model"])
+
+
+def expect(path: str, text: str, label: str, use: str) -> None:
+    run = read_config(Path(path))
+    source = run.corpus.sources[0]
+    assert source.name() == use
+    assert (run.corpus.column(source, "text"), run.corpus.column(source, "label")) == (text, label)
+    assert run.task.max_tokens in (32, 64)
+    assert run.distil.layers == 1
+
+
+def test_a_csv_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(folder / "tickets.csv")
+    assert init("tickets.csv") == 0
+    told = capsys.readouterr()
+    assert told.out == "tickets.yaml\n"
+    assert "looked at 60 rows" in told.err
+    assert "2 classes: technical 30, billing 30" in told.err
+    expect("tickets.yaml", "message", "team", "csv")
+    assert main(["plan", "tickets.yaml"]) == 0
+
+
+def test_gzipped_json_lines_in_another_script(folder: Path) -> None:
+    rows = [{"内容": f"第{i}个产品的质量非常好我很喜欢", "类别": "好坏"[i % 2]} for i in range(40)]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "评论.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    assert init("评论.jsonl.gz", "-o", "reviews.yaml") == 0
+    expect("reviews.yaml", "内容", "类别", "jsonl")
+
+
+def test_parquet_shards(folder: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (folder / "shards").mkdir()
+    for i in range(3):
+        pq.write_table(pa.table({"body": [r[0] for r in ROWS], "label": [r[1] for r in ROWS]}), folder / "shards" / f"{i}.parquet")
+    assert init("shards") == 0
+    expect("shards.yaml", "body", "label", "parquet")
+
+
+def test_class_folders(folder: Path) -> None:
+    for text, label, number in ROWS:
+        place = folder / "letters" / label
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{number}.txt").write_text(text)
+    assert init("letters") == 0
+    expect("letters.yaml", "text", "label", "class_folders")
+
+
+def test_another_encoding_is_found(folder: Path) -> None:
+    with (folder / "gb.csv").open("w", encoding="gb18030") as f:
+        f.write("text,label\n" + "\n".join(f"第{i}个产品的质量很好,{'好' if i % 2 else '坏'}" for i in range(40)))
+    assert init("gb.csv") == 0
+    assert read_config(Path("gb.yaml")).corpus.sources[0].encodings == ["utf-8", "gb18030"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ticket.csv"], ["does not exist", "tickets.csv"]),
+        (["tickets.csv", "--text", "mesage"], ["Did you mean 'message'", "Columns: message, team, number"]),
+        (["tickets.csv", "--label", "tema"], ["Did you mean 'team'"]),
+        (["notes.docx"], [".docx", "Allowed", ".csv"]),
+        (["empty"], ["holds", "class folders"]),
+        (["one.csv"], ["single class", "only"]),
+        (["two.csv"], ["several columns", "k1 (2 values), k2 (3 values)", "--label"]),
+    ],
+)
+def test_what_cannot_be_guessed_is_asked(folder: Path, arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(folder / "tickets.csv")
+    (folder / "notes.docx").write_text("x")
+    (folder / "empty").mkdir()
+    (folder / "one.csv").write_text("text,label\n" + "".join(f"text number {i},only\n" for i in range(20)))
+    (folder / "two.csv").write_text("text,k1,k2\n" + "".join(f"text number {i} is here,{i % 2},{i % 3}\n" for i in range(50)))
+    assert init(*arguments) == 2
+    told = capsys.readouterr().err
+    for word in words:
+        assert word in told, told
+    assert not list(folder.glob("*.yaml"))
+
+
+def test_nothing_is_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(folder / "tickets.csv")
+    (folder / "tickets.yaml").write_text("mine")
+    assert init("tickets.csv") == 2
+    assert "-o FILE" in capsys.readouterr().err
+    assert (folder / "tickets.yaml").read_text() == "mine"
+
+
+def test_a_model_that_is_none_leaves_no_config(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv(folder / "tickets.csv")
+    assert main(["init", "tickets.csv", "--model", "./nowhere"]) == 2
+    assert "model.path" in capsys.readouterr().err
+    assert not list(folder.glob("*.yaml"))

@@ -76,8 +76,11 @@ class Workspace:
     _lock: Any = None
 
     def __enter__(self) -> Workspace:
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.root / ".lock").open("w")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise UserError(f"The run's folder '{self.root}' cannot be written: {error.strerror}. Choose another --storage.") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -21,19 +21,21 @@ class Jobs:
     """The job service at `address`, the URL of a cluster's dashboard."""
 
     def __init__(self, address: str):
+        from ray.exceptions import RayError
         from ray.job_submission import JobSubmissionClient
 
         self.address = address
+        self._refusals = (ConnectionError, RuntimeError, ValueError, RayError)
         try:
             self._client = JobSubmissionClient(address)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except self._refusals as error:
             raise UserError(_unreachable(address, error)) from None
 
     def send(self, command: str, folder: Path, metadata: dict[str, str]) -> str:
         """Start `command` in a copy of `folder` on the cluster; the job's id."""
         try:
             return self._client.submit_job(entrypoint=command, runtime_env={"working_dir": str(folder)}, metadata=metadata)
-        except (ConnectionError, RuntimeError) as error:
+        except self._refusals as error:
             raise UserError(_unreachable(self.address, error)) from None
 
     def follow(self, job: str, write: Callable[[str], Any]) -> int:

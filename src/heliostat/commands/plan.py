@@ -64,8 +64,8 @@ def show(run: RunConfig, layout: Layout, root: Path, decisions: list[Decision], 
     for line in differences(decisions, replace):
         out.print(line)
     out.print()
-    for line in [told_time(times), costs.memory(), costs.width()]:
-        out.print(Text(line))
+    for fact in (told_time(times), costs.memory(), costs.width()):
+        out.print(Text(fact))
 
 
 def told_time(times: list[float | None]) -> str:

@@ -44,7 +44,7 @@ def look(data: Path) -> Sample:
     best: Sample | None = None
     for encodings in ENCODINGS:
         options = {} if kind == "parquet" else {"encodings": encodings}
-        source = build("corpus.sources", {"use": kind, "paths": paths, **options})
+        source: Any = build("corpus.sources", {"use": kind, "paths": paths, **options})
         problems = source.problems()
         if problems:
             raise UserError(problems)
@@ -65,7 +65,7 @@ def recognise(data: Path) -> tuple[str, list[str]]:
         for kind, ends in SUFFIXES.items():
             if data.name.removesuffix(".gz").endswith(ends):
                 return kind, [str(data)]
-        known = ", ".join(e for ends in SUFFIXES.values() for e in ends) + " (also with .gz)"
+        known = ", ".join(end for each in SUFFIXES.values() for end in each) + " (also with .gz)"
         raise UserError(f"'{data}': a file ending in '{data.suffix}' is not known. Allowed: {known}, or a folder of class folders.")
     if not data.is_dir():
         there = sorted(p.name for p in data.parent.iterdir()) if data.parent.is_dir() else []

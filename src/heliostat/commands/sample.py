@@ -68,8 +68,8 @@ def recognise(data: Path) -> tuple[str, list[str]]:
         known = ", ".join(end for each in SUFFIXES.values() for end in each) + " (also with .gz)"
         raise UserError(f"'{data}': a file ending in '{data.suffix}' is not known. Allowed: {known}, or a folder of class folders.")
     if not data.is_dir():
-        there = sorted(p.name for p in data.parent.iterdir()) if data.parent.is_dir() else []
-        close = nearest(data.name, there)
+        beside = sorted(p.name for p in data.parent.iterdir()) if data.parent.is_dir() else []
+        close = nearest(data.name, beside)
         raise UserError(f"'{data}' does not exist." + (f" Did you mean '{data.parent / close}'?" if close else " Give a file or a folder."))
     for kind, ends in SUFFIXES.items():
         if any(p.name.removesuffix(".gz").endswith(ends) for p in data.iterdir() if p.is_file()):

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 # The first interpreter that runs, is 3.11 or newer and can make virtual environments.
 PYTHON ?= $(shell for p in python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONFIG ?= configs/quickstart.yaml
 
 .PHONY: demo test check lint bench clean

@@ -1,9 +1,9 @@
 """Checkpoints that are whole or not there.
 
 temp folder -> files of every rank -> fsync -> barrier -> `MANIFEST.json` (step, world size, bytes and sha256 of each
-file) -> rename. "Latest" is found by scanning for valid manifests, never stored as truth; an invalid one is kept aside
-as `.corrupt` and the one before it is used. Weights are safetensors; optimiser shards are opened only when their
-hashes match the manifest in the run directory.
+file, and a seal over all of that) -> rename. "Latest" is found by scanning for valid manifests, never stored as truth;
+an invalid one is kept aside as `.corrupt` and the one before it is used. Weights are safetensors; optimiser shards are
+opened only when their hashes match the manifest in the run directory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from heliostat.core.manifest import read_json, sha256_file, sync_folder, write_json
+from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync_folder, write_json
 
 MANIFEST = "MANIFEST.json"
 PATTERN = re.compile(r"^step-(\d{8})$")
@@ -46,7 +46,8 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
     group.barrier()
     if group.rank == 0:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in sorted(temporary.iterdir())}
-        write_json(temporary / MANIFEST, {"step": step, "world": group.world, "files": files, **facts})
+        manifest = {"step": step, "world": group.world, "files": files, **facts}
+        write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)})
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         sync_folder(folder)
@@ -76,9 +77,9 @@ def latest(folder: Path, *, repair: bool = True) -> Path | None:
 
 
 def is_valid(checkpoint: Path) -> bool:
-    """Whether every file the manifest names is there with its bytes and hash."""
+    """Whether the manifest is as it was written, and every file it names is there with its bytes and hash."""
     manifest = read_json(checkpoint / MANIFEST)
-    if not isinstance(manifest, dict) or "files" not in manifest:
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != fingerprint(manifest):
         return False
     for name, fact in manifest["files"].items():
         path = checkpoint / name

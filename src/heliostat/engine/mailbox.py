@@ -32,12 +32,12 @@ class Mailbox:
 
     async def submit(self, order: Any) -> Reply:
         """Queue an order and wait for its reply."""
-        if self.closed is not None:
-            return Reply(error=self.closed, reason="lost")
-        number = self.next_number
-        self.next_number += 1
-        self.replies[number] = asyncio.get_running_loop().create_future()
         async with self.arrived:
+            if self.closed is not None:
+                return Reply(error=self.closed, reason="lost")
+            number = self.next_number
+            self.next_number += 1
+            self.replies[number] = asyncio.get_running_loop().create_future()
             self.pending[number] = order
             self.arrived.notify_all()
         return await self.replies[number]

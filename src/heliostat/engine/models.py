@@ -68,7 +68,7 @@ def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -
 
 
 def draw_missing(module: Any, missing: list[str], seed: int) -> None:
-    """Initialise the named parameters from `seed`: matrices normal with the config's range, vectors zero."""
+    """Initialise the named parameters from `seed`: matrices normal with the config's range, scales of norms one, biases zero."""
     import torch
 
     deviation = getattr(module.config, "initializer_range", 0.02)
@@ -79,7 +79,7 @@ def draw_missing(module: Any, missing: list[str], seed: int) -> None:
             if parameters[name].ndim >= 2:
                 parameters[name].normal_(0.0, deviation, generator=generator)
             else:
-                parameters[name].zero_()
+                parameters[name].fill_(1.0 if name.endswith("weight") else 0.0)
 
 
 def set_dropout(module: Any, share: float) -> None:
@@ -89,8 +89,9 @@ def set_dropout(module: Any, share: float) -> None:
     for child in module.modules():
         if isinstance(child, torch.nn.Dropout):
             child.p = share
-        if isinstance(getattr(child, "dropout_prob", None), float):
-            child.dropout_prob = share
+        for name, value in vars(child).items():  # some architectures call the function, with a share of their own
+            if name.endswith(("dropout", "dropout_prob")) and isinstance(value, float):
+                setattr(child, name, share)
 
 
 def spread(layers: int, keep: int) -> list[int]:

@@ -77,7 +77,8 @@ class Decisions:
 
     @property
     def done(self) -> bool:
-        """Whether every job has its result and no more will come."""
-        if len(self.results) < len(self.issued):
+        """Whether no job is running and no more will come; a stopped sweep leaves lost jobs as they are."""
+        waived = len(self._again) if self.stopped else 0
+        if len(self.results) + waived < len(self.issued):
             return False
         return self.stopped or self._decide() is None

@@ -30,8 +30,10 @@ class Dimension:
         if self.kind == "int":
             return int(self.low + math.floor(u * (self.high - self.low + 1)))
         if self.kind == "log_uniform":
-            return float(f"{math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low))):.6g}")
-        return float(f"{self.low + u * (self.high - self.low):.6g}")
+            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + u * (self.high - self.low)
+        return min(self.high, max(self.low, float(f"{value:.6g}")))
 
 
 def parse_space(space: dict[str, Any]) -> dict[str, Dimension]:
@@ -64,8 +66,8 @@ def _dimension(path: str, spec: Any) -> Dimension:
         low, high = (float(v) for v in values)
     except (TypeError, ValueError):
         raise UserError(f"{path}: {kind} needs two numbers [low, high]; {values!r} was given.") from None
-    if not low < high:
-        raise UserError(f"{path}: {kind} needs low < high; {values!r} was given.")
+    if not low < high or math.isinf(high - low):
+        raise UserError(f"{path}: {kind} needs finite low < high; {values!r} was given.")
     if kind == "log_uniform" and low <= 0:
         raise UserError(f"{path}: log_uniform needs low > 0; {values!r} was given.")
     if kind == "int" and (low % 1 or high % 1):

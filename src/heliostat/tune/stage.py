@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from heliostat.artifacts import Corpus, Curve, Model, Sweep, Trial
@@ -88,6 +89,10 @@ class Running:
         self.rungs = self.config.scheduler.rungs()
         self._fields: dict[int, dict[str, Any]] = {}
 
+    @cached_property
+    def _expected(self) -> int:
+        return expected_jobs(self.config)
+
     def settings(self, number: int) -> dict[str, Any]:
         """What trial `number` tries: a pure function of the config and the seed."""
         return self.config.sampler.suggest(number, self.config.dimensions(), self.ctx.seed)
@@ -143,12 +148,13 @@ class Running:
     def _show(self, job: Job, value: float | None, reply: Reply) -> None:
         if value is not None and (self.best is None or value > self.best[0]):
             self.best = (value, job.trial)
-        shown = None if value is None else abs(value)
+        sign = 1 if self.mode == "max" else -1
+        shown = None if value is None else sign * value
         state = "failed" if value is None else ("completed" if job.rung + 1 == len(self.rungs) else "paused")
         info = {"rung": job.rung + 1, "value": shown, "seconds": reply.seconds, "settings": self.settings(job.trial)}
         self.ctx.show.trial(job.trial, state, {k: v for k, v in info.items() if v is not None})
-        done, total = len(self.decisions.results), max(expected_jobs(self.config), len(self.decisions.issued))
-        note = f"best {self.metric_name} {abs(self.best[0]):.4f} (trial {self.best[1]:04d})" if self.best else ""
+        done, total = len(self.decisions.results), max(self._expected, len(self.decisions.issued))
+        note = f"best {self.metric_name} {sign * self.best[0]:.4f} (trial {self.best[1]:04d})" if self.best else ""
         self.ctx.show.update(self.ctx.name, done, total, "rungs", note)
 
     def _stop_on_identical_failures(self) -> None:

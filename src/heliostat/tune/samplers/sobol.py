@@ -16,6 +16,7 @@ class Sobol(Base):
         from scipy.stats import qmc
 
         sequence = qmc.Sobol(d=len(dimensions), rng=seeds.rng(seed, "tune", "sobol"))
-        sequence.fast_forward(number)
+        if number:  # scipy cannot skip nothing
+            sequence.fast_forward(number)
         point = sequence.random(1)[0]
         return {path: dimension.at(float(u)) for (path, dimension), u in zip(dimensions.items(), point, strict=True)}

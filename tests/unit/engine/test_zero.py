@@ -1,0 +1,88 @@
+"""From a layout to DeepSpeed's config, and from a module to its parameter groups and weights."""
+
+import pytest
+import torch
+
+from heliostat.engine.zero import ZeroPlan, optimizer_shard, parameter_groups, whole_weights
+
+
+def plan(**changes):
+    batch = {"micro_rows": 4, "accumulation": 3, "world": 2}
+    return ZeroPlan(**{"stage": 0, "offload": "none", "precision": "fp32", "clip": None, **batch, **changes})
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_the_global_batch_is_the_product_of_its_parts(stage):
+    config = plan(stage=stage).config()
+    assert config["zero_optimization"]["stage"] == stage
+    assert config["train_batch_size"] == 24
+    assert config["train_micro_batch_size_per_gpu"] * config["gradient_accumulation_steps"] * 2 == 24
+
+
+def test_what_a_stage_cannot_use_is_not_said():
+    assert plan(stage=0).config()["zero_optimization"] == {"stage": 0}
+    for stage in (1, 2, 3):
+        stage_config = plan(stage=stage).config()["zero_optimization"]
+        assert any(key.startswith("stage3_") for key in stage_config) == (stage == 3)
+        assert "offload_optimizer" not in stage_config
+
+
+def test_offload_keeps_optimiser_states_in_cpu_memory():
+    assert plan(stage=2, offload="optimizer").config()["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+
+
+@pytest.mark.parametrize(("precision", "on"), [("fp32", (False, False)), ("bf16", (True, False)), ("fp16", (False, True))])
+def test_one_precision_at_most_is_on(precision, on):
+    config = plan(precision=precision).config()
+    assert (config["bf16"]["enabled"], config["fp16"]["enabled"]) == on
+
+
+def test_no_clipping_is_zero_for_deepspeed():
+    assert plan(clip=None).config()["gradient_clipping"] == 0.0
+    assert plan(clip=0.5).config()["gradient_clipping"] == 0.5
+
+
+def small():
+    return torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+
+
+def test_matrices_decay_biases_and_norms_do_not():
+    module = small()
+    groups = parameter_groups(module)
+    decayed = {id(p) for g in groups if g["decay"] for p in g["params"]}
+    kept = {id(p) for g in groups if not g["decay"] for p in g["params"]}
+    assert decayed == {id(module[0].weight), id(module[1].weight)}
+    assert kept == {id(module[1].bias), id(module[2].weight), id(module[2].bias)}
+
+
+def test_frozen_parameters_are_in_no_group_and_no_group_is_empty():
+    module = small()
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad = name == "1.bias"
+    assert parameter_groups(module) == [{"params": [module[1].bias], "decay": False}]
+
+
+def test_weights_are_whole_float32_copies_of_what_is_trained():
+    module = small().to(torch.bfloat16)
+    module[0].weight.requires_grad = False
+    weights = whole_weights(module, rank=0)
+    assert list(weights) == ["1.weight", "1.bias", "2.weight", "2.bias"]
+    assert {w.dtype for w in weights.values()} == {torch.float32}
+    kept = weights["1.bias"].clone()
+    with torch.no_grad():
+        module[1].bias.add_(1.0)
+    assert torch.equal(weights["1.bias"], kept)
+    assert whole_weights(module, rank=1) is None
+
+
+def test_a_copy_of_float32_weights_is_a_copy_too():
+    module = small()
+    weights = whole_weights(module, rank=0)
+    assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in module.parameters()}
+
+
+def test_a_shard_is_what_the_optimiser_says_of_itself():
+    class Engine:
+        optimizer = torch.optim.SGD([torch.zeros(2)], lr=0.1)
+
+    assert optimizer_shard(Engine()) == Engine.optimizer.state_dict()

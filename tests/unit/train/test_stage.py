@@ -1,0 +1,46 @@
+"""A single training is orders of one validation interval each, so that a kill loses at most one."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from heliostat.core.progress import Progress
+from heliostat.engine.orders import ModelSource, Reply
+from heliostat.train.config import TrainConfig
+from heliostat.train.stage import train_fully
+
+
+def context(perform):
+    engine = SimpleNamespace(listeners=[], perform=perform)
+    return SimpleNamespace(engine=engine, show=Progress(), name="train", folder=None)
+
+
+def fields(ground, tmp_path, total, every):
+    train = TrainConfig(batch=6, validate_every=every)
+    own = {"task": ground.task, "key": "k", "folder": tmp_path, "model": ModelSource(folder="m"), "labels": ground.labels, "train": train}
+    own |= {"train_rows": ground.train, "valid_rows": ground.valid, "seed": 1, "total": total, "metric": "accuracy"}
+    return own | {"micro_rows": 6, "accumulation": 1}
+
+
+@pytest.mark.parametrize(("total", "every", "untils"), [(10, 1.0, [4, 8, 10]), (8, 1.0, [4, 8]), (3, 1.0, [3]), (2, 0.25, [1, 2])])
+def test_orders_end_at_each_validation_and_at_the_end(ground, tmp_path, total, every, untils):
+    given = []
+
+    def perform(order):
+        given.append(order)
+        return Reply(value={"best": {"value": order.until / 100, "step": order.until}})
+
+    reached = train_fully(fields(ground, tmp_path, total, every), context(perform))
+    assert [order.until for order in given] == untils
+    assert [order.resumable for order in given] == [until < total for until in untils]  # the end needs no optimiser state
+    assert reached["best"]["step"] == total
+
+
+def test_its_listener_goes_with_it_even_when_it_fails(ground, tmp_path):
+    def perform(order):
+        raise RuntimeError("lost")
+
+    ctx = context(perform)
+    with pytest.raises(RuntimeError, match="lost"):
+        train_fully(fields(ground, tmp_path, 4, 1.0), ctx)
+    assert ctx.engine.listeners == []

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import Field
 
 from heliostat.core.errors import UserError, nearest, unknown
-from heliostat.core.family import In, names
+from heliostat.core.family import In, build, names
 from heliostat.core.layout import Layout
-from heliostat.core.settings import Settings, assign, load, parse
+from heliostat.core.settings import Settings, assign, parse, read_tree
 from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
@@ -66,11 +66,27 @@ class RunConfig(Settings):
 
 def read_config(path: Path, assignments: Sequence[str] = (), layout: Layout | None = None) -> RunConfig:
     """Read, validate and cross-check a config; every problem at once as a `UserError`."""
-    config = load(RunConfig, path, assignments)
+    tree = read_tree(path, assignments)
+    try:
+        config = parse(RunConfig, tree, where=str(path))
+    except UserError as error:
+        raise UserError([*error.problems, *(f"{path}: {problem}" for problem in check_parts(tree))]) from None
     problems = check(config, layout or Layout())
     if problems:
         raise UserError([f"{path}: {problem}" for problem in problems])
     return config
+
+
+def check_parts(tree: dict[str, Any]) -> list[str]:
+    """What can be said of the model and the data of a config that is wrong elsewhere."""
+    problems: list[str] = []
+    try:
+        problems += ModelConfig.model_validate(tree.get("model")).problems()
+        corpus, task = CorpusConfig.model_validate(tree.get("corpus")), build("tasks", tree.get("task", "text_classification"))
+        problems += corpus.problems(task)
+    except ValueError:
+        return problems  # the part itself is malformed, and its problems are on the list already
+    return problems
 
 
 def check(config: RunConfig, layout: Layout) -> list[str]:

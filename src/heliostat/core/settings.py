@@ -134,10 +134,15 @@ def _number(value: Any) -> Any:
 
 def load(kind: type[Self], path: Path, assignments: Sequence[str] = ()) -> Self:  # type: ignore[misc]
     """Read `path`, apply the assignments, validate as `kind`; every problem raised at once as a `UserError`."""
+    return parse(kind, read_tree(path, assignments), where=str(path))
+
+
+def read_tree(path: Path, assignments: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain values of a config file with the assignments applied, not yet validated."""
     tree = read_yaml(path)
     for text in assignments:
         tree = assign(tree, *parse_assignment(text))
-    return parse(kind, tree, where=str(path))
+    return tree
 
 
 def parse(kind: Any, tree: Any, where: str = "config") -> Any:

@@ -95,7 +95,7 @@ class Field:
         assert job is not None, "begin() follows a peek() that gave a job"
         gang = self._pick_gang(job)
         self.working[job.trial] = (job, gang)
-        self.desk.lay.remote(job.trial, self.order_for(job), gang.mailbox)
+        ray.get(self.desk.lay.remote(job.trial, self.order_for(job), gang.mailbox))  # calls of different callers are not ordered
         return job.trial
 
     def _pick_gang(self, job: Any) -> Gang:

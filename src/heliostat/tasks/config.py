@@ -12,6 +12,7 @@ from heliostat.core.errors import UserError
 from heliostat.core.provenance import content_fingerprint, locate
 from heliostat.core.settings import Settings
 
+HUB_TIMEOUT_S = 5.0
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -52,10 +53,32 @@ class ModelConfig(Settings):
         except UserError as error:
             return error.problems
         if folder is None:
-            return []
+            return reach(self.path, self.revision)
         if not folder.exists():
             return [f"model.path: '{self.path}' does not exist (looked at {folder})."]
         if not (folder / "config.json").exists() or not any(next(folder.glob(p), None) for p in WEIGHTS):
             found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
             return [f"model.path: '{self.path}' is not a model folder: it needs config.json and *.safetensors; it holds {found}."]
         return []
+
+
+def reach(hub_id: str, revision: str) -> list[str]:
+    """Why a hub id cannot be used from here: neither in the local cache nor reachable within seconds."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        if isinstance(huggingface_hub.try_to_load_from_cache(hub_id, "config.json", revision=revision), str):
+            return []
+        huggingface_hub.model_info(hub_id, revision=revision, timeout=HUB_TIMEOUT_S)
+    except HFValidationError as error:
+        return [f"model.path: '{hub_id}' is neither a folder nor a hub id: {str(error).splitlines()[0]}"]
+    except HfHubHTTPError as error:
+        return [f"model.path: the hub has no '{hub_id}' at revision '{revision}' that you may read: {str(error).splitlines()[0]}"]
+    except Exception as error:  # noqa: BLE001  whatever the network does, the person needs the same next step
+        return [
+            f"model.path: '{hub_id}' is no folder here, and the model hub cannot be reached ({type(error).__name__}). "
+            f"To work offline, run `hf download {hub_id} --local-dir models/{hub_id.rsplit('/', 1)[-1]}` where there is a "
+            "network, copy the folder, and give its path."
+        ]
+    return []

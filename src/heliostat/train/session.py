@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,9 @@ from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import columns, forward, on, pad_id
 from heliostat.engine.streams import Batches, Micro, Prepared, open_tokenizer, steps_per_epoch
 from heliostat.train.config import TrainConfig
-from heliostat.train.loop import Loop, StepDone
+
+if TYPE_CHECKING:
+    from heliostat.train.loop import StepDone
 
 RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
@@ -157,6 +159,8 @@ class Session:
 
     def advance(self, order: Train) -> None:
         """Train to `order.until`, validate where the config says and at the end, save."""
+        from heliostat.train.loop import Loop
+
         self.order = order
         began, already = time.monotonic(), self.busy_s
         loop = Loop(self.engine, self._logits, order.train.objective.per_row, self._share, self._lr, self.worker.group, order.seed)

@@ -114,4 +114,5 @@ def test_bars_are_proportional_and_parts_are_laid_end_to_end():
 
 
 def test_bars_of_nothing():
-    parse(bars([Bar("a", ((0.0, "x", "t"),), "0")], title="t"))
+    svg = parse(bars([Bar("a", ((0.0, "x", "t"),), "0")], title="t"))
+    assert svg is not None

@@ -26,7 +26,7 @@ MODULES = tuple(
     sysconfig tarfile tempfile textwrap threading timeit token tokenize trace traceback tracemalloc types typing unittest/case
     unittest/loader unittest/mock unittest/suite urllib/error urllib/parse urllib/request urllib/robotparser uuid warnings wave weakref
     xml/dom/minidom xml/etree/ElementTree xml/sax/handler xmlrpc/client zipfile zipimport zoneinfo/_tzpath
-    """.split()  # noqa: SIM905
+    """.split()
 )
 QUERY_WORDS = range(5, 41)
 PASSAGE_WORDS = range(12, 400)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from heliostat.metrics._intervals import mcnemar as p_of_mcnemar
 
 LEVEL = 0.05
 
@@ -27,15 +28,6 @@ class Paired:
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> Paired:
-    """Exact two-sided McNemar test on two boolean arrays [rows] (McNemar 1947; the exact form is a sign test)."""
-    only_first = int(np.sum(first_right & ~second_right))
-    only_second = int(np.sum(second_right & ~first_right))
-    return Paired(only_first, only_second, sign_test(min(only_first, only_second), only_first + only_second))
-
-
-def sign_test(fewer: int, n: int) -> float:
-    """Two-sided probability that `n` fair coins split at least as unevenly as `fewer` to the rest."""
-    if n == 0:
-        return 1.0
-    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(fewer + 1)]
-    return min(1.0, 2 * math.fsum(map(math.exp, logs)))
+    """The exact two-sided McNemar test on two boolean arrays [rows]."""
+    only_first, only_second = int(np.sum(first_right & ~second_right)), int(np.sum(second_right & ~first_right))
+    return Paired(only_first, only_second, p_of_mcnemar(first_right, second_right))

@@ -121,6 +121,7 @@ def test_only_the_first_rank_counts_a_restart():
         await settle()
         for _ in range(10):
             await box.hello(1, {})
+        await settle()
         assert not giving.done()
 
     run(story)

@@ -59,12 +59,12 @@ def test_ties_go_to_the_lower_number():
 
 
 def test_a_higher_rung_comes_before_a_lower_one_and_both_before_a_new_trial():
-    seen = [*results(0.4, 0.3, 0.2, 0.1), Result(0, 1, 0.4), Result(1, 1, 0.3)]
+    seen = [*results(0.6, 0.5, 0.4, 0.3, 0.2, 0.1), Result(0, 1, 0.6), Result(1, 1, 0.5)]
     issued = [Job(r.trial, r.rung) for r in seen]
-    scheduler = Asha(first=0.25, eta=2)
-    assert scheduler.next_job(issued, seen, trials=9) == Job(0, 2)
-    assert scheduler.next_job([*issued, Job(0, 2)], seen, trials=9) == Job(4, 0)
-    assert scheduler.next_job(issued[:5], seen[:5], trials=9) == Job(1, 1)
+    scheduler, given = Asha(first=0.25, eta=2), []
+    for _ in range(4):
+        given.append(scheduler.next_job(issued + given, seen, trials=9))
+    assert given == [Job(0, 2), Job(2, 1), Job(6, 0), Job(7, 0)]
 
 
 def test_never_more_than_one_in_eta_of_what_was_seen_goes_on():

@@ -2,9 +2,11 @@
 
 import shutil
 
+import huggingface_hub
 import pytest
 
 from heliostat.commands.tiny import write_model
+from heliostat.tasks import config
 from heliostat.tasks.config import ModelConfig
 
 
@@ -19,11 +21,27 @@ def test_a_model_folder_has_no_problem(folder):
     assert ModelConfig(path=str(folder)).folder() == folder
 
 
-def test_a_hub_id_is_no_folder(monkeypatch, tmp_path):
+@pytest.mark.parametrize("path", ["someone/some-model", "bert-tiny"])
+def test_a_hub_id_is_no_folder_and_the_hub_is_asked(monkeypatch, tmp_path, path):
     monkeypatch.chdir(tmp_path)
-    for path in ("someone/some-model", "bert-tiny"):
-        assert ModelConfig(path=path).folder() is None
-        assert ModelConfig(path=path).problems() == []
+    monkeypatch.setattr(config, "reach", lambda hub_id, revision: [f"{hub_id} at {revision}"])
+    assert ModelConfig(path=path).folder() is None
+    assert ModelConfig(path=path, revision="v2").problems() == [f"{path} at v2"]
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_hub_that_is_away_matters_only_for_what_is_not_cached(monkeypatch, cached):
+    def away(*args, **options):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args, **options: "/cache/config.json" if cached else None)
+    monkeypatch.setattr(huggingface_hub, "model_info", away)
+    problems = ModelConfig(path="someone/some-model").problems()
+    if cached:
+        assert problems == []
+    else:
+        (problem,) = problems
+        assert "hf download someone/some-model --local-dir models/some-model" in problem
 
 
 @pytest.mark.parametrize("path", ["./nowhere", "/nowhere/at/all", "a/b/c"])

@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -s tests/bench $(if $(ONLY),-k $(ONLY)) $(ARGS)
+	@$(BIN)/python -m pytest -q -s -o python_files="bench_*.py" --timeout 3600 tests/bench $(if $(ONLY),-k $(ONLY)) $(ARGS)
 
 clean:
 	@rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -28,6 +28,10 @@ class UserError(HeliostatError, ValueError):
         super().__init__("\n".join(self.problems))
 
 
+class OptionError(UserError):
+    """Options of one part are wrong: every problem begins with the path below the part, so that its own place can go before it."""
+
+
 class GateFailed(HeliostatError):
     """The run finished, and a gate of the config was not met (exit 3)."""
 
@@ -39,7 +43,11 @@ class RunFailed(HeliostatError):
 
 
 class Diverged(HeliostatError):
-    """A training's loss is not a number any more; the message says where, and what to change."""
+    """A training's numbers are not numbers any more; the message says which, where, and what to change."""
+
+    def __init__(self, what: str, step: int | None = None, lr: float = 0.0):
+        advice = "Lower train.optimizer.lr, raise train.schedule.warmup, or set train.clip."
+        super().__init__(what if step is None else f"{what} at step {step} with learning rate {lr:.3g}. {advice}")
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 
-from heliostat.core.errors import UserError, unknown
+from heliostat.core.errors import OptionError, UserError, unknown
 from heliostat.core.settings import Settings, explain
 
 ROOT = "heliostat"
@@ -94,7 +94,7 @@ def build(family: str, spec: Any) -> Member:
     try:
         return kind.model_validate({k: v for k, v in spec.items() if k != "use"})
     except ValidationError as error:
-        raise UserError([f"{kind.name()}: {line}" for line in explain(error, kind)]) from None
+        raise OptionError(explain(error, kind)) from None
 
 
 def dump(member: Member) -> dict[str, Any]:

@@ -5,12 +5,13 @@ Lives in `cluster/<place>/layout.yaml`. The same config gives the same result on
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from heliostat.core.errors import UserError
+from heliostat.core.errors import UserError, nearest
 from heliostat.core.settings import Settings, load
 
 
@@ -38,6 +39,51 @@ class Layout(Settings):
     storage: str = "runs"
     """Folder (local or shared by all nodes) under which run directories are made."""
 
+    @field_validator("gangs", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError("it must be a whole number from 1, or auto")
+
+    def joins(self) -> str | None:
+        """Address of the cluster that is joined, in a Ray job the one it runs on; None when a local one is started."""
+        return self.address or os.environ.get("RAY_ADDRESS") or None
+
+    def training_cpus(self) -> int:
+        """CPUs a local cluster gives to training."""
+        return self.local_cpus or len(os.sched_getaffinity(0))
+
+    def trainings_on(self, cpus: float, gpus: float | None = None) -> int:
+        """Trainings that fit side by side on one machine; `gpus` None is not known."""
+        workers = int(cpus // self.cpus_per_worker)
+        if self.gpus_per_worker and gpus is not None:
+            workers = min(workers, int(gpus // self.gpus_per_worker))
+        return workers // self.workers
+
+    def check_room(self) -> list[str]:
+        """Why a local cluster on this machine cannot hold a training; empty when it can. A cluster that is joined is asked then."""
+        if self.joins():
+            return []
+        cpus, gpus = self.training_cpus(), local_gpus()
+        fits, each = self.trainings_on(cpus, gpus), f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        problems = []
+        if self.workers * self.cpus_per_worker > cpus:
+            lower = "workers" if self.cpus_per_worker <= cpus else "cpus_per_worker"
+            why = "layout.local_cpus allows" if self.local_cpus else "this machine has"
+            problems.append(
+                f"layout.{lower}: one training asks for {each} x {self.cpus_per_worker:g} CPU, and {why} {cpus}."
+                f" Lower layout.{lower}, or name a cluster in layout.address."
+            )
+        if self.gpus_per_worker and gpus is not None and self.workers * self.gpus_per_worker > gpus:
+            problems.append(
+                f"layout.gpus_per_worker: one training asks for {each} x {self.gpus_per_worker:g} GPU, and this machine has {gpus}."
+                " Use 0 to train on CPUs, or name a cluster in layout.address."
+            )
+        if not problems and self.gangs != "auto" and self.gangs > fits:
+            problems.append(f"layout.gangs: {self.gangs} side by side asked for; this machine holds {fits}. Allowed: 1 to {fits}, or auto.")
+        return problems
+
     def check_batch(self, batch: int) -> list[str]:
         """Why a global batch of `batch` rows cannot be dealt to this layout; empty when it can."""
         if batch % self.workers:
@@ -60,6 +106,15 @@ class Layout(Settings):
         return batch // self.workers // self.micro_rows(batch)
 
 
+def local_gpus() -> int | None:
+    """GPUs of this machine, as far as files tell without importing torch; None when there may be some of another maker."""
+    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if not there:
+        return None if any(Path("/dev", name).exists() for name in ("kfd", "dxg", "dri")) else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return there if visible is None else len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+
+
 def read_layout(place: str | None, assignments: list[str] | None = None) -> Layout:
     """The layout in folder or file `place`; None is the built-in laptop."""
     if place is None:
@@ -68,5 +123,7 @@ def read_layout(place: str | None, assignments: list[str] | None = None) -> Layo
     path = path / "layout.yaml" if path.is_dir() else path
     if not path.exists():
         known = sorted(str(p.parent) for p in Path("cluster").glob("*/layout.yaml"))
-        raise UserError(f"--cluster '{place}' holds no layout.yaml. Known here: {', '.join(known) or '(none)'}.")
+        close = nearest(place, known)
+        hint = f" Did you mean '{close}'?" if close else ""
+        raise UserError(f"--cluster '{place}' holds no layout.yaml.{hint} Known here: {', '.join(known) or '(none)'}.")
     return load(Layout, path, assignments or [])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,32 @@ QUIET = {
 }
 
 
-def connect(layout: Layout) -> bool:
-    """Join or start the cluster; True when it is ours to stop. `UserError` when the layout's cannot be reached."""
+@dataclass(frozen=True)
+class Connection:
+    """How this process is connected."""
+
+    local: bool
+    """The cluster is on this machine alone and was started for this run."""
+    ours: bool
+    """This connection is to be closed by whoever asked for it; False when the process was connected before."""
+
+
+def connect(layout: Layout) -> Connection:
+    """Join or start the cluster. `UserError` when the layout's cannot be reached."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
 
     if ray.is_initialized():
-        return False
+        return Connection(local=False, ours=False)
     env = {k: v for k, v in QUIET.items() if not k.startswith("TUNE")}
     if layout.gpus_per_worker == 0:
         env["DS_ACCELERATOR"] = "cpu"
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": env}}
-    address = layout.address or os.environ.get("RAY_ADDRESS")
+    address = layout.joins()
     if address is None:
         ray.init(num_cpus=local_cpus(layout) + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
-        return True
+        return Connection(local=True, ours=True)
     try:
         ray.init(address=address, **common)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -54,12 +65,12 @@ def connect(layout: Layout) -> bool:
             f"layout.address: no Ray cluster answers at '{address}' ({reason}). "
             "Start one with `ray start --head`, or leave address empty for a local one."
         ) from None
-    return False
+    return Connection(local=False, ours=True)
 
 
 def local_cpus(layout: Layout) -> int:
     """CPUs a local cluster uses for training."""
-    return layout.local_cpus or len(os.sched_getaffinity(0))
+    return layout.training_cpus()
 
 
 def _object_store_bytes() -> int:
@@ -69,14 +80,14 @@ def _object_store_bytes() -> int:
     return max(100 << 20, min(1 << 30, int(room * 0.5)))
 
 
-def widest(layout: Layout, owned: bool) -> int:
+def widest(layout: Layout) -> int:
     """Gangs that fit the cluster side by side; `UserError` names the shortage when not even one does."""
     import ray
 
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
     cpus = sum(n.get("CPU", 0) for n in nodes)
     per_node = [_workers_on(n, layout) for n in nodes]
-    spare = cpus - DATA_CPUS if cpus > 1 or owned else cpus
+    spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
     by_cpu = int(spare // layout.cpus_per_worker)
     fits = min(sum(per_node), by_cpu) // layout.workers
     if fits < 1:
@@ -99,11 +110,11 @@ def _workers_on(node: dict[str, float], layout: Layout) -> int:
     return int(min(limits))
 
 
-def disconnect(owned: bool) -> None:
-    """Leave the cluster; a cluster of our own stops with it."""
+def disconnect(connection: Connection) -> None:
+    """Leave the cluster; a local one stops with it. A connection that was there before is left alone."""
     import ray
 
-    if ray.is_initialized():
+    if connection.ours and ray.is_initialized():
         ray.shutdown()
 
 

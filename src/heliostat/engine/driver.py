@@ -33,8 +33,9 @@ class Engine:
         self.logs, self.cache = run_folder / "logs", run_folder / "cache"
         self.gangs: list[Any] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
-        self._owned: bool | None = None
-        self._watching = threading.Event()
+        self._connection: Any = None
+        self._closing = threading.Event()
+        self._watcher: threading.Thread | None = None
 
     def __enter__(self) -> Engine:
         return self
@@ -44,25 +45,27 @@ class Engine:
 
     def connect(self) -> None:
         """Join or start the cluster, once. The gangs the run will want start behind what comes first."""
-        if self._owned is None:
+        if self._connection is None:
             from heliostat.engine import cluster
 
-            self._owned = cluster.connect(self.layout)
+            self._connection = cluster.connect(self.layout)
             self.muster(min(self.side_by_side, self.widest()))
 
     def close(self) -> None:
         """Let the gangs go and leave the cluster; safe to call twice."""
-        self._watching.set()
+        self._closing.set()
+        if self._watcher is not None:
+            self._watcher.join()
         gangs, self.gangs = self.gangs, []
         for gang in gangs:
             gang.dismiss()
         for gang in gangs:
             gang.close()
-        if self._owned is not None:
+        if self._connection is not None:
             from heliostat.engine import cluster
 
-            cluster.disconnect(self._owned)
-            self._owned = None
+            cluster.disconnect(self._connection)
+            self._connection = None
 
     # Gangs and orders
 
@@ -71,7 +74,7 @@ class Engine:
         from heliostat.engine import cluster
 
         self.connect()
-        return cluster.widest(self.layout, bool(self._owned))
+        return cluster.widest(self.layout)
 
     def muster(self, count: int) -> list[Any]:
         """At least `count` gangs, starting those that are missing."""
@@ -81,14 +84,15 @@ class Engine:
         while len(self.gangs) < count:
             self.gangs.append(Gang(f"gang-{len(self.gangs)}", self.layout, self.logs).start())
             if len(self.gangs) == 1:
-                threading.Thread(target=self._watch, name="watch", daemon=True).start()
+                self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+                self._watcher.start()
         return self.gangs[:count]
 
     def threads(self, side_by_side: int = 1) -> int:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
         from heliostat.engine import cluster
 
-        if self._owned and not self.layout.gpus_per_worker:
+        if self._connection.local and not self.layout.gpus_per_worker:
             return max(1, cluster.local_cpus(self.layout) // (self.layout.workers * side_by_side))
         return max(1, int(self.layout.cpus_per_worker))
 
@@ -112,10 +116,11 @@ class Engine:
         """Hand the gangs' events to the listeners, off everyone's path."""
         import ray
 
-        while not self._watching.wait(WATCH_EVERY_S):
+        while not self._closing.wait(WATCH_EVERY_S):
+            boxes = [g.mailbox for g in self.gangs if g.mailbox is not None]
             try:
-                batches = ray.get([g.mailbox.drain.remote() for g in self.gangs if g.mailbox is not None], timeout=30)
-            except (ray.exceptions.RayError, ray.exceptions.GetTimeoutError):
+                batches = ray.get([box.drain.remote() for box in boxes], timeout=30)
+            except ray.exceptions.RayError:  # a gang is closing, or the cluster is slow: what was posted comes next time
                 continue
             for event in (event for batch in batches for event in batch):
                 for listener in list(self.listeners):

@@ -72,8 +72,5 @@ class Loop:
         """The loss of the global batch, the same on every worker; refuses before the update is applied."""
         total = self.group.mean(total)
         if not math.isfinite(float(total)):
-            raise Diverged(
-                f"the loss became {float(total)} at step {step + 1} with learning rate {rate:.3g}. "
-                "Lower train.optimizer.lr, raise train.schedule.warmup, or set train.clip."
-            )
+            raise Diverged(f"the loss became {float(total)}", step + 1, rate)
         return total

@@ -203,7 +203,7 @@ class Session:
         logits_NC = forward(self.engine, self.valid, self.order.task, self.pad, self.worker.group)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
-            raise Diverged(f"validation at step {done.step} gave {self.order.metric} = {value}: the weights are not numbers any more.")
+            raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
         epoch = done.step / steps_per_epoch(len(self.rows), self.order.train.batch)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
         better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])

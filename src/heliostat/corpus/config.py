@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from heliostat.core.errors import nearest
+from heliostat.core.errors import nearest, unknown
 from heliostat.core.family import In
 from heliostat.core.settings import Settings, unidentified
 
 VERSION = 1
 PEEKED_FILES = 20
+STANDARD_COLUMNS = {"text": "text", "label": "label"}
 DEFAULT_FILTERS: Any = ["fix_text", "length", "repetition"]
 
 
@@ -51,7 +52,7 @@ class CorpusConfig(Settings):
 
     sources: list[In["corpus.sources"]] = Field(min_length=1)
     """Where rows come from, in order."""
-    columns: dict[str, str] = {"text": "text", "label": "label"}
+    columns: dict[str, str] = STANDARD_COLUMNS
     """What a row needs to the column that holds it, for every source; a source's own `columns` go first."""
     slices: list[str] = []
     """Further columns carried to the end as text, to score and watch parts of the data apart."""
@@ -73,6 +74,24 @@ class CorpusConfig(Settings):
             problems += [f"corpus.filters.{i}: {p}" for p in each.problems()]
         taken = {"id", "text", "label", "source", "domain", "weight"}.intersection(self.slices)
         problems += [f"corpus.slices: '{name}' is a column every corpus has; choose another name for the slice." for name in sorted(taken)]
+        problems += self._column_problems(task)
+        return problems or self._row_problems()
+
+    def _row_problems(self) -> list[str]:
+        from heliostat.corpus import preview
+
+        return preview.problems(self)
+
+    def _column_problems(self, task: Any) -> list[str]:
+        """Names that no row needs, and columns that are used twice."""
+        wanted = list(task.columns())
+        places = [("corpus.columns", self.columns), *((f"corpus.sources.{i}.columns", s.columns) for i, s in enumerate(self.sources))]
+        strange = [(where, name) for where, columns in places for name in columns if name not in (*wanted, *STANDARD_COLUMNS)]
+        problems = [f"{where}.{name}: {unknown('part of a row', name, wanted)}" for where, name in strange]
+        for i, source in enumerate(self.sources):
+            columns = [self.column(source, name) for name in wanted]
+            twice = sorted({column for column in columns if columns.count(column) > 1})
+            problems += [f"corpus.columns: column '{c}' of corpus.sources.{i} stands for {' and '.join(wanted)} at once." for c in twice]
         return problems
 
     def column(self, source: Any, name: str) -> str:
@@ -95,7 +114,10 @@ class CorpusConfig(Settings):
                 return [f"{where}.paths: '{file}' cannot be read: {error}"]
             if not there:
                 tried = ", ".join(source.encodings)
-                return [f"{where}.paths: '{file}' has no readable first row. Is it empty, not {source.name()}, or not in {tried}?"]
+                return [
+                    f"{where}.paths: '{file}' has no row that can be read as {source.name()} in {tried}. Is it empty, or another format?"
+                    f" For another encoding set {where}.encodings, for example [utf-8, gb18030]."
+                ]
             for setting, column in wanted:
                 if column not in there:
                     close = nearest(column, there)

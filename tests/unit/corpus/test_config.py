@@ -18,7 +18,8 @@ def problems(**settings):
 @pytest.fixture
 def table(tmp_path):
     path = tmp_path / "x.csv"
-    path.write_text("Body,label,author\nhello,a,me\n")
+    rows = [f"hello number {i},{'ab'[i % 2]},me\n" for i in range(6)]
+    path.write_text("Body,label,author\n" + "".join(rows))
     return {"use": "csv", "paths": [str(path)]}
 
 

@@ -151,12 +151,14 @@ def nothing_at(path: str, suffixes: tuple[str, ...]) -> str:
     if place.is_dir():
         there = sorted({p.suffix or p.name for p in place.iterdir() if not p.name.startswith(".")})
         return f"the folder '{path}' holds no file that ends in {', '.join(suffixes)}. It holds: {', '.join(there[:10]) or 'nothing'}."
+    if place.is_file():
+        return f"'{path}' is a file, and a folder is needed here. For files, use csv, jsonl or parquet."
     parent = place.parent
     while not parent.is_dir():
         parent = parent.parent
     names = sorted(p.name for p in parent.iterdir() if not p.name.startswith("."))
     wanted = place.relative_to(parent).parts[0] if parent in place.parents else place.name
-    close = nearest(wanted, names)
+    close = None if glob.has_magic(wanted) else nearest(wanted, names)
     what = "no file matches" if glob.has_magic(path) else "there is no file or folder"
     hint = f" Did you mean '{parent / close}'?" if close and close != wanted else ""
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

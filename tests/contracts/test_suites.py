@@ -52,7 +52,7 @@ def measured(suite, noise=0.1, seed=7):
 
 def test_values_lie_inside_their_intervals_and_between_0_and_1(suite):
     scores = measured(suite)
-    assert scores
+    assert set(scores) == set(suite.gives), "a gate on a metric it does not give is refused before anything starts"
     for interval in scores.values():
         assert 0 <= interval.low <= interval.value <= interval.high <= 1
 

@@ -78,7 +78,7 @@ def test_a_difference_is_refused_before_anything_starts(config: Path, engines: l
 def test_another_width_changes_nothing(config: Path, engines: list[FakeEngine], tmp_path: Path) -> None:
     assert run(config) == 0
     wide = tmp_path / "layout.yaml"
-    wide.write_text("workers: 4\nzero: 2\n")
+    wide.write_text("workers: 4\nlocal_cpus: 4\nzero: 2\n")
     assert run(config, "--cluster", str(wide)) == 0
     assert engines[1].performed == []
 

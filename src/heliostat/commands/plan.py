@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from heliostat.commands.display import clock
 from heliostat.commands.page import page
 from heliostat.commands.request import Request
 from heliostat.config import RunConfig
-from heliostat.core.layout import Layout
+from heliostat.core.layout import Layout, local_gpus
 from heliostat.core.settings import identify
 from heliostat.core.workspace import Decision, Plan
 
@@ -105,8 +104,7 @@ class Costs:
 
     def slots(self) -> int:
         """Trainings side by side on this machine; a cluster's are known when it is joined."""
-        cores = self.layout.local_cpus or len(os.sched_getaffinity(0))
-        fits = max(1, int(cores // (self.layout.workers * self.layout.cpus_per_worker)))
+        fits = max(1, self.layout.trainings_on(self.layout.training_cpus(), local_gpus()))
         fits = fits if self.layout.gangs == "auto" else min(fits, self.layout.gangs)
         lag = self.run.tune.scheduler.lag() if self.run.tune else None
         return fits if lag is None else min(fits, lag + 1)
@@ -163,12 +161,12 @@ class Costs:
     def width(self) -> str:
         """How wide the run is."""
         layout = self.layout
-        place = "a local Ray" if layout.address is None else f"the Ray cluster at '{layout.address}'"
+        place = f"the Ray cluster at '{layout.joins()}'" if layout.joins() else "a local Ray"
         device = f"{layout.gpus_per_worker:g} GPU" if layout.gpus_per_worker else f"{layout.cpus_per_worker:g} CPU"
         micro = f"{layout.micro_rows(self.run.train.batch)} rows x {layout.accumulation(self.run.train.batch)} per worker and update"
         if self.run.tune is None:
             side = ""
-        elif layout.address is None:
+        elif not layout.joins():
             side = f"; {self.slots()} training(s) side by side"
         else:
             side = "; as many trainings side by side as the cluster holds"

@@ -25,21 +25,24 @@ class Request:
 
     def resolve(self, layout_changes: dict[str, Any] | None = None) -> tuple[RunConfig, Layout, Path]:
         """The checked config, the layout (with `layout_changes`), and the run's folder; every problem as one `UserError`."""
-        layout = read_layout(self.cluster)
-        if self.storage:
-            layout = layout.model_copy(update={"storage": str(self.storage)})
-        if layout_changes:
-            layout = layout.model_copy(update=layout_changes)
-        run = read_config(self.config, self.assignments, layout)
+        wrong: list[str] = [] if self.name is None else _wrong_name(self.name)
+        layout = Layout()
+        try:
+            layout = read_layout(self.cluster)
+        except UserError as error:
+            wrong += error.problems
+        changes = {**({"storage": str(self.storage)} if self.storage else {}), **(layout_changes or {})}
+        layout = layout.model_copy(update=changes)
+        run = read_config(self.config, self.assignments, layout, other=wrong)
         if self.name:
-            run = run.model_copy(update={"name": _valid_name(self.name)})
+            run = run.model_copy(update={"name": self.name})
         return run, layout, Path(layout.storage).expanduser().resolve() / run.name
 
 
-def _valid_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"--name '{name}': a run's name is letters, digits, '.', '_' and '-', and does not begin with a sign.")
-    return name
+def _wrong_name(name: str) -> list[str]:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        return []
+    return [f"--name '{name}': a run's name is letters, digits, '.', '_' and '-', and does not begin with a sign."]
 
 
 def find_run(given: Path) -> Path:

@@ -44,7 +44,7 @@ def submit(submission: Submission) -> None:
     from heliostat.engine.jobs import Jobs
 
     asked = Request(submission.config, submission.cluster, submission.assignments, submission.name)
-    run, layout, _ = asked.resolve()
+    run, layout, _ = asked.resolve({"address": submission.address})  # the room there is the cluster's, not this machine's
     jobs = Jobs(submission.address)
     with tempfile.TemporaryDirectory(prefix="heliostat-job-") as folder:
         pack(submission, Path(folder))

@@ -80,7 +80,7 @@ def read_yaml(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in [p.resolve() for p in extended_by]:
         raise UserError(f"'{path}' extends itself: {' -> '.join(str(p) for p in [*extended_by, path])}. Take one `extends` out.")
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Yaml)  # noqa: S506  a safe loader
+        loaded = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Yaml)
     except FileNotFoundError:
         raise UserError(f"Config '{path}' does not exist{from_}.{_near_file(path)}") from None
     except OSError as error:
@@ -161,7 +161,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     if not equals or not all(part.strip() for part in path.split(".")):
         raise UserError(f"--set '{text}' must have the form path=value, for example --set train.epochs=2.")
     try:
-        value = yaml.load(raw, Loader=_Yaml)  # noqa: S506  a safe loader
+        value = yaml.load(raw, Loader=_Yaml)
     except yaml.YAMLError as error:
         raise UserError(f"--set '{text}': the value is not valid YAML: {yaml_problem(error)}") from None
     return path.strip(), _number(value)

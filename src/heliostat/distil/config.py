@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from heliostat.core.settings import Settings
 from heliostat.train.config import TrainConfig
@@ -22,3 +22,9 @@ class DistilConfig(Settings):
     """Whose weights the student starts from: the best single model, or the pretrained base."""
     train: TrainConfig = TrainConfig(epochs=2.0, objective=Distillation())
     """How the student is trained; the objective must be one that reads a teacher."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _taught(cls, value: Any) -> Any:
+        """Settings that name no objective keep the one that reads a teacher."""
+        return {"objective": "distillation", **value} if isinstance(value, dict) else value

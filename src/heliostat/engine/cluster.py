@@ -55,7 +55,7 @@ def connect(layout: Layout) -> Connection:
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": env}}
     address = layout.joins()
     if address is None:
-        ray.init(num_cpus=local_cpus(layout) + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
+        ray.init(num_cpus=layout.training_cpus() + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
         return Connection(local=True, ours=True)
     try:
         ray.init(address=address, **common)
@@ -66,11 +66,6 @@ def connect(layout: Layout) -> Connection:
             "Start one with `ray start --head`, or leave address empty for a local one."
         ) from None
     return Connection(local=False, ours=True)
-
-
-def local_cpus(layout: Layout) -> int:
-    """CPUs a local cluster uses for training."""
-    return layout.training_cpus()
 
 
 def _object_store_bytes() -> int:

@@ -90,10 +90,9 @@ class Engine:
 
     def threads(self, side_by_side: int = 1) -> int:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
-        from heliostat.engine import cluster
-
-        if self._connection.local and not self.layout.gpus_per_worker:
-            return max(1, cluster.local_cpus(self.layout) // (self.layout.workers * side_by_side))
+        local = self._connection is not None and self._connection.local
+        if local and not self.layout.gpus_per_worker:
+            return max(1, self.layout.training_cpus() // (self.layout.workers * side_by_side))
         return max(1, int(self.layout.cpus_per_worker))
 
     def perform(self, order: Order) -> Reply:

@@ -30,5 +30,5 @@ class EvaluateConfig(Settings):
         if DOMAIN in self.general:
             found.append(f"evaluate.general: '{DOMAIN}' is the name of the test split's own suite. Choose another name.")
         for name, suite in self.general.items():
-            found += [f"evaluate.general.{name}: {problem}" for problem in suite.problems()]
+            found += [f"evaluate.general.{name}.{problem}" for problem in suite.problems()]
         return found

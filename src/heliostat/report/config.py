@@ -10,6 +10,8 @@ from heliostat.core.errors import UserError
 from heliostat.core.settings import Settings
 
 VERSION = 1
+COSTS = ("latency_ms_p50", "latency_ms_p99", "params", "bytes")
+"""What every model costs, whatever the suite."""
 
 
 class GateConfig(Settings):

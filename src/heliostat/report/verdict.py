@@ -15,7 +15,7 @@ import numpy as np
 
 from heliostat.artifacts import Gate, Interval, ModelScores
 from heliostat.core.errors import RunFailed
-from heliostat.report.config import GateConfig, ReportConfig
+from heliostat.report.config import COSTS, GateConfig, ReportConfig
 from heliostat.report.direction import mode_of
 from heliostat.report.significance import Paired, mcnemar
 from heliostat.report.wording import change, listed, millis, p_value, percent, score, words
@@ -109,9 +109,6 @@ def check(gate: GateConfig, model: ModelScores, base: ModelScores | None) -> Gat
         return Gate(name=f"{owner}{gate.metric} min", limit=gate.min, value=value, passed=value is not None and value >= gate.min)
     assert gate.max is not None
     return Gate(name=f"{owner}{gate.metric} max", limit=gate.max, value=value, passed=value is not None and value <= gate.max)
-
-
-COSTS = ("latency_ms_p50", "latency_ms_p99", "params", "bytes")
 
 
 def value_of(model: ModelScores, suite: str, metric: str) -> float | None:

@@ -25,6 +25,10 @@ class Base(Member):
     def columns(self) -> dict[str, str]:
         """Columns a row must have, each with a few words on what it holds; the target comes last."""
 
+    def problems(self, model: Any) -> list[str]:
+        """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
+        return []
+
     @abstractmethod
     def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
         """(module in fp32 on the CPU, names of the parameters the folder or hub id did not have).

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from heliostat.core.errors import UserError
+from heliostat.core.errors import UserError, nearest
 from heliostat.core.provenance import content_fingerprint, locate
 from heliostat.core.settings import Settings
 
 HUB_TIMEOUT_S = 5.0
+DEPTH = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+POSITIONS = ("max_position_embeddings", "n_positions")
+COUNT_FROM_PADDING = ("roberta", "camembert", "mpnet", "longformer", "roberta-prelayernorm", "xmod", "data2vec-text")
+"""Model types whose first position is the one after the padding token's number."""
+TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "*.model")
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -31,7 +37,8 @@ class ModelConfig(Settings):
         place = locate(self.path)
         if place.is_dir():
             return place
-        is_hub_id = self.path.count("/") <= 1 and not self.path.startswith((".", "/", "~", "package:")) and not place.suffix
+        is_file = place.is_file() or place.suffix[1:].isalpha()  # bge-small-en-v1.5 is no file
+        is_hub_id = self.path.count("/") <= 1 and not self.path.startswith((".", "/", "~", "package:")) and not is_file
         return None if is_hub_id else place
 
     @cached_property
@@ -46,20 +53,86 @@ class ModelConfig(Settings):
     def identity(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint}
 
+    def facts(self) -> dict[str, Any]:
+        """Its config.json, from the folder or from the hub's local cache; empty when only a download could tell."""
+        try:
+            folder = self.folder()
+        except UserError:
+            return {}
+        file = folder / "config.json" if folder else cached(self.path, self.revision)
+        try:
+            found = json.loads(file.read_text(encoding="utf-8")) if file else {}
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def depth(self) -> int | None:
+        """Encoder layers the folder has, before `layers`; None when its facts do not tell."""
+        return next((facts for name in DEPTH if isinstance(facts := self.facts().get(name), int)), None)
+
+    def positions(self) -> int | None:
+        """Most tokens the encoder can read; None when its facts set no limit."""
+        facts = self.facts()
+        most = next((value for name in POSITIONS if isinstance(value := facts.get(name), int) and value > 0), None)
+        if most is None or facts.get("position_biased_input") is False:  # DeBERTa's are relative
+            return None
+        first = (facts.get("pad_token_id") or 0) + 1 if str(facts.get("model_type")).endswith(COUNT_FROM_PADDING) else 0
+        return most - first
+
     def problems(self) -> list[str]:
         """Why the model cannot be used, as far as its files can tell."""
+        if not self.path.strip():
+            return ["model.path: it is empty. Give a folder with config.json and *.safetensors, package:NAME/folder, or a hub id."]
         try:
             folder = self.folder()
         except UserError as error:
-            return error.problems
+            return [f"model.path: {problem}" for problem in error.problems]
         if folder is None:
             return reach(self.path, self.revision)
         if not folder.exists():
-            return [f"model.path: '{self.path}' does not exist (looked at {folder})."]
-        if not (folder / "config.json").exists() or not any(next(folder.glob(p), None) for p in WEIGHTS):
+            return [f"model.path: '{self.path}' does not exist (looked at {folder}).{_near_folder(folder)}"]
+        if not folder.is_dir():
+            return [f"model.path: '{self.path}' is a file. Give the folder that holds config.json and *.safetensors."]
+        weights = [file for pattern in WEIGHTS for file in folder.glob(pattern)]
+        if not (folder / "config.json").exists() or not weights:
             found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
             return [f"model.path: '{self.path}' is not a model folder: it needs config.json and *.safetensors; it holds {found}."]
-        return []
+        if not self.facts():
+            return [f"model.path: '{folder / 'config.json'}' is not a JSON object. Copy the model again."]
+        if not any(next(folder.glob(pattern), None) for pattern in TOKENIZERS):
+            return [f"model.path: '{self.path}' holds no tokenizer. It needs one of {', '.join(TOKENIZERS)}."]
+        if self.layers and (depth := self.depth()) and self.layers > depth:
+            return [f"model.layers: {self.layers} asked for, and '{self.path}' has {depth} encoder layers. Allowed: 1 to {depth}."]
+        return [f"model.path: '{file}' holds no weights: {why}" for file in weights if (why := unreadable(file))]
+
+
+def unreadable(weights: Path) -> str | None:
+    """Why a file cannot hold the weights its name promises, from its beginning; None when it may."""
+    with weights.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer. Fetch the file it stands for: git lfs pull"
+    if weights.suffix == ".safetensors" and int.from_bytes(start[:8], "little") + 8 > weights.stat().st_size:
+        return "it is cut off or not safetensors. Copy the model again."
+    return None
+
+
+def cached(hub_id: str, revision: str) -> Path | None:
+    """config.json of a hub id in the local cache."""
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = huggingface_hub.try_to_load_from_cache(hub_id, "config.json", revision=revision)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _near_folder(place: Path) -> str:
+    beside = [p.name for p in place.parent.iterdir() if p.is_dir()] if place.parent.is_dir() else []
+    close = nearest(place.name, beside)
+    return f" Did you mean '{place.parent / close}'?" if close else ""
 
 
 def reach(hub_id: str, revision: str) -> list[str]:

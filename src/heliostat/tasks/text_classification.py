@@ -20,6 +20,12 @@ class TextClassification(Base):
     def columns(self) -> dict[str, str]:
         return {"text": "what is classified", "label": "its class"}
 
+    def problems(self, model: Any) -> list[str]:
+        most = model.positions()
+        if most is None or self.max_tokens <= most:
+            return []
+        return [f"task.max_tokens: {self.max_tokens} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most}."]
+
     def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
         from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 

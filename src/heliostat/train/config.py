@@ -21,7 +21,7 @@ class LoraConfig(Settings):
     """Scale: the update is multiplied by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the adapter."""
-    targets: list[str] = ["query", "value"]
+    targets: list[str] = Field(["query", "value"], min_length=1)
     """Names (or name ends) of the modules that get one."""
 
 

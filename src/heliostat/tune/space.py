@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from heliostat.core.errors import UserError, unknown
+from heliostat.core.errors import OptionError, UserError, unknown
 
+MANY = 256
 KINDS = ("uniform", "log_uniform", "int", "choice")
 
 
@@ -35,20 +36,28 @@ class Dimension:
             value = self.low + u * (self.high - self.low)
         return min(self.high, max(self.low, float(f"{value:.6g}")))
 
+    def examples(self) -> list[Any]:
+        """What shows whether the dimension can be tried: every choice and a few whole numbers, or the two ends."""
+        if self.kind == "choice":
+            return list(self.choices)
+        if self.kind == "int" and self.high - self.low < MANY:
+            return list(range(int(self.low), int(self.high) + 1))
+        return [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+
 
 def parse_space(space: dict[str, Any]) -> dict[str, Dimension]:
     """The dimensions of a `tune.space`; every problem raised at once as a `UserError`."""
+    if not space:
+        raise UserError("the space is empty: give at least one path, for example train.optimizer.lr: {log_uniform: [1e-5, 3e-4]}.")
     problems: list[str] = []
     out: dict[str, Dimension] = {}
-    if not space:
-        problems.append("the space is empty: give at least one path, for example train.optimizer.lr: {log_uniform: [1e-5, 3e-4]}.")
     for path, spec in space.items():
         try:
             out[path] = _dimension(path, spec)
         except UserError as error:
             problems += error.problems
     if problems:
-        raise UserError(problems)
+        raise OptionError(problems)
     return out
 
 

@@ -67,6 +67,13 @@ def test_a_wrong_call_exits_2(arguments: list[str], capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_every_wrong_part_of_a_request_is_told_at_once(tiny_config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", str(tiny_config), "--cluster", "nowhere", "--name", "a/b", "--set", "train.epohcs=1") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: 3 problems:")
+    assert all(words in told for words in ("--cluster 'nowhere'", "--name 'a/b'", "train.epohcs"))
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     told = capsys.readouterr().out

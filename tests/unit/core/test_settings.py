@@ -9,7 +9,7 @@ import yaml
 
 from heliostat.config import RunConfig, read_config
 from heliostat.core.errors import UserError
-from heliostat.core.layout import Layout, read_layout
+from heliostat.core.layout import Layout
 from heliostat.core.settings import Settings, assign, merge, parse, parse_assignment, read_yaml, unidentified
 
 
@@ -59,6 +59,16 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         ("corpus.sources.0.paths=[nothing/*.csv]", ["nothing/*.csv"]),
         ("corpus.columns.text=txet", ["txet", "Did you mean 'text'", "It has: text, label"]),
         ("corpus.split.valid=0.9", ["leave nothing to train on"]),
+        ("corpus.filters=[{use: length, min_chars: 5}]", ["corpus.filters.0.min_chars:", "Did you mean 'min_characters'"]),
+        ("train=3", ["train: it must be a mapping", "3 was given"]),
+        ("corpus.slices=a", ["corpus.slices: it must be a list", "'a' was given"]),
+        ("train.batch=x", ["train.batch: it must be a whole number", "'x' was given"]),
+        ("name=3", ["name: it must be text"]),
+        ("train.precision=fp15", ["'fp32', 'bf16' or 'fp16'", "Did you mean 'fp16'"]),
+        ("train.epochs=", ["it must be a number; nothing was given"]),
+        ("train.lora={targets: []}", ["train.lora.targets", "at least 1"]),
+        ("corpus.filters.0.use=length", ["gives no list 'corpus.filters'", "corpus.filters=[...]"]),
+        ("corpus.sources.9.paths=a", ["corpus.sources.9.paths: 'corpus.sources' is a list of 1", "0 to 0"]),
     ],
 )
 def test_a_wrong_value_is_told_in_full(tiny_config: Path, assignment: str, words: list[str]) -> None:
@@ -74,7 +84,7 @@ def test_all_problems_come_at_once(tiny_config: Path) -> None:
 
 
 def test_a_batch_that_does_not_divide_names_the_nearest_ones(tiny_config: Path) -> None:
-    told = problems(tiny_config, "train.batch=10", layout=Layout(workers=4))
+    told = problems(tiny_config, "train.batch=10", layout=Layout(workers=4, local_cpus=4))
     assert told == [f"{tiny_config}: train.batch: 10 rows do not divide among 4 workers. Nearest batches that do: 8 or 12."]
     told = problems(tiny_config, "train.batch=12", layout=Layout(workers=1, micro_batch=5))
     assert "Allowed: 1, 2, 3, 4, 6, 12." in told[0]
@@ -91,8 +101,18 @@ def test_a_missing_config_names_its_neighbour(tiny_config: Path) -> None:
     broken = tiny_config.with_name("broken.yaml")
     broken.write_text("a: [1, 2")
     assert "not valid YAML" in problems(broken)[0]
-    broken.write_text("- a list")
-    assert "must be a mapping" in problems(broken)[0]
+    assert "line 1, column 9" in problems(broken)[0]
+    for text, words in (
+        ("- a list", "holds a list"),
+        ("", "it is empty"),
+        ("three", "a single value"),
+        ("name: a\nname: b", "'name' is given twice (line 2"),
+    ):
+        broken.write_text(text)
+        assert words in problems(broken)[0]
+    broken.write_bytes("name: é".encode("latin-1"))
+    assert "not UTF-8 text" in problems(broken)[0]
+    assert "cannot be read: Is a directory" in problems(broken.parent)[0]
 
 
 @pytest.mark.parametrize("text", ["train.epochs", "=3", "train.epochs=[1, 2"])
@@ -128,6 +148,30 @@ def test_extends_lays_one_file_over_another(tmp_path: Path) -> None:
     assert merge({"part": {"use": "one", "o": 1}}, {"part": {"o": 2}}) == {"part": {"use": "one", "o": 2}}
 
 
+def test_an_extends_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("extends: two.yaml")
+    two.write_text("extends: one.yaml")
+    with pytest.raises(UserError, match=r"extends itself: .*one.yaml -> .*two.yaml -> .*one.yaml"):
+        read_yaml(one)
+    two.write_text("extends: tow.yaml")
+    with pytest.raises(UserError, match=r"tow.yaml' does not exist \(extended by '.*two.yaml'\). Did you mean '.*two.yaml'"):
+        read_yaml(one)
+    two.write_text("extends: 3")
+    with pytest.raises(UserError, match="must be the path of a config"):
+        read_yaml(one)
+
+
+def test_every_assignment_that_is_none_is_told_at_once(tiny_config: Path) -> None:
+    told = problems(tiny_config, "train.epochs", "a..b=1", ".a=1", "a=[1")
+    assert [line.split("'")[1] for line in told] == ["train.epochs", "a..b=1", ".a=1", "a=[1"]
+
+
+def test_options_of_a_part_inside_a_part_have_their_whole_path(tiny_config: Path) -> None:
+    (told,) = problems(tiny_config, "evaluate.general={a: {use: probe, source: {use: csv, paths: x, delimter: ','}}}")
+    assert "evaluate.general.a.source.delimter: this key is not known. Did you mean 'delimiter'?" in told
+
+
 def test_identity_leaves_out_where_and_how() -> None:
     assert Outer().identity() == {"inner": {"rate": 0.1}, "steps": 3}
     assert Outer(inner=Inner(folder="there")).identity() == Outer().identity()
@@ -149,16 +193,3 @@ def test_a_resolved_config_parses_back_to_itself(tiny_config: Path) -> None:
     config = read_config(tiny_config, ["tune={trials: 4}"])
     again = RunConfig.model_validate(yaml.safe_load(yaml.safe_dump(config.tree())))
     assert again.identity() == config.identity()
-
-
-def test_layouts(tmp_path: Path) -> None:
-    layout = Layout(workers=2, micro_batch=3)
-    assert (layout.micro_rows(12), layout.accumulation(12)) == (3, 2)
-    assert (Layout(workers=2).micro_rows(12), Layout(workers=2).accumulation(12)) == (6, 1)
-    (tmp_path / "layout.yaml").write_text("workers: 3\n")
-    assert read_layout(str(tmp_path)).workers == 3
-    assert read_layout(str(tmp_path), ["zero=2"]).zero == 2
-    with pytest.raises(UserError, match="holds no layout"):
-        read_layout(str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match="zero"):
-        read_layout(str(tmp_path), ["zero=5"])

@@ -118,7 +118,7 @@ def test_identity_is_the_content_of_the_pairs_not_their_place(tmp_path):
 def test_wrong_pairs_are_problems_that_name_the_line(tmp_path, content, words):
     (tmp_path / "pairs.jsonl").write_text(content)
     (problem,) = EvaluateConfig(general={"general": {"use": "retrieval", "pairs": str(tmp_path / "pairs.jsonl")}}).problems()
-    assert problem.startswith("evaluate.general.general: pairs: ")
+    assert problem.startswith("evaluate.general.general.pairs: ")
     assert all(word in problem for word in words), problem
 
 

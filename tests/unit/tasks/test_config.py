@@ -1,5 +1,6 @@
 """Which model a run starts from: where it is, what is wrong with it, what stands for its content."""
 
+import json
 import shutil
 
 import huggingface_hub
@@ -71,3 +72,52 @@ def test_identity_is_the_content_and_not_the_place(folder, tmp_path):
 def test_a_revision_is_part_of_what_a_hub_id_stands_for():
     marks = {ModelConfig(path="someone/some-model", revision=revision).fingerprint for revision in ("main", "v2")}
     assert len(marks) == 2
+
+
+@pytest.mark.parametrize("path", ["someone/small-en-v1.5", "small-v1.5"])
+def test_a_version_at_the_end_makes_no_file(path):
+    assert ModelConfig(path=path).folder() is None
+
+
+def test_what_is_wrong_with_a_folder_is_told(folder):
+    def told(path=folder):
+        (problem,) = ModelConfig(path=str(path)).problems()
+        return problem
+
+    assert "is a file" in told(folder / "config.json")
+    assert f"Did you mean '{folder}'" in told(folder.with_name("modle"))
+    assert ModelConfig(path=" ").problems()[0].startswith("model.path: it is empty")
+    assert ModelConfig(path="package:no_such_package").problems()[0].startswith("model.path: 'package:no_such_package'")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:100])
+    assert "cut off" in told()
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n")
+    assert "git lfs pull" in told()
+    (folder / "model.safetensors").write_bytes(weights)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    assert "no tokenizer" in told()
+    (folder / "config.json").write_text("{broken")
+    assert "not a JSON object" in told()
+
+
+@pytest.mark.parametrize(
+    ("facts", "positions"),
+    [
+        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "deberta-v2", "max_position_embeddings": 512, "position_biased_input": False}, None),
+        ({"model_type": "t5", "n_positions": 512}, 512),
+        ({"model_type": "xlnet"}, None),
+    ],
+)
+def test_positions_a_model_can_read(folder, facts, positions):
+    (folder / "config.json").write_text(json.dumps(facts))
+    assert ModelConfig(path=str(folder)).positions() == positions
+
+
+def test_depth_has_many_names(folder):
+    assert ModelConfig(path=str(folder)).depth() == 2
+    (folder / "config.json").write_text('{"n_layers": 6}')
+    assert ModelConfig(path=str(folder)).depth() == 6
+    assert ModelConfig(path="package:no_such_package").depth() is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from heliostat.artifacts import Interval
 from heliostat.core.family import Member
@@ -15,6 +15,9 @@ class Base(Member):
     It sees a model only through the engine, so a base model, a fine-tuned one and an ensemble are measured alike. Larger
     values are better in every metric it gives, so that "how much was lost" is one subtraction.
     """
+
+    gives: ClassVar[tuple[str, ...]]
+    """Names of its metrics."""
 
     @abstractmethod
     def describe(self) -> str:

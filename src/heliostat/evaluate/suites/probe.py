@@ -6,7 +6,7 @@ Shapes: N rows, D width, K folds.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -23,6 +23,8 @@ TEXT, LABEL = "text", "label"
 
 class Probe(Base):
     """Share of labelled rows that logistic regression on frozen embeddings gets right, by cross-validation."""
+
+    gives: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     source: In["corpus.sources"]  # type: ignore[name-defined]  # noqa: F821, UP037
     """Member of corpus/sources: where the labelled rows are."""

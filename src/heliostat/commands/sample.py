@@ -11,6 +11,7 @@ from typing import Any
 
 from heliostat.core.errors import UserError, nearest
 from heliostat.core.family import build
+from heliostat.corpus.reading import name_of
 from heliostat.corpus.sources.base import Row
 
 SAMPLE_ROWS = 2000
@@ -139,7 +140,7 @@ def guess_label(sample: Sample, given: str | None, text: str) -> str:
 
 def class_counts(sample: Sample, label: str) -> Counter[str]:
     """Rows of each class in the sample; `UserError` for a single class."""
-    counts = Counter(sample.values(label))
+    counts = Counter(name for row in sample.rows if (name := name_of(row.get(label))) is not None)
     if len(counts) < 2:
         raise UserError(f"column '{label}' has a single class in the first rows: {next(iter(counts), 'none')}. Two are needed to learn.")
     return counts

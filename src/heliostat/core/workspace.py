@@ -49,6 +49,10 @@ class Context:
     name: str
     """The stage's name in this run, for `show`."""
 
+    def forget(self) -> None:
+        """Nothing here can be resumed: the next attempt starts anew, and may have other settings."""
+        (self.folder / STARTED).unlink(missing_ok=True)
+
 
 @dataclass(frozen=True)
 class Decision:

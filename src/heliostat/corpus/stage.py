@@ -32,8 +32,17 @@ from heliostat.corpus.split import SPLITS, split
 def build(config: CorpusConfig, *, ctx: Context, task: Any) -> Corpus:
     """Read, clean, split and write the team's data; every dropped row is in `quarantine.jsonl` with its reason.
 
-    Raises `UserError` when too many rows are malformed, a file is damaged, or too little is left to train on.
+    Raises `UserError` when too many rows are malformed, a file is damaged, or too little is left to train on. Then the
+    quarantine stays to be read, and the next attempt may have mended data or other settings.
     """
+    try:
+        return _build(config, ctx)
+    except UserError:
+        ctx.forget()
+        raise
+
+
+def _build(config: CorpusConfig, ctx: Context) -> Corpus:
     for name in SPLITS:
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:

@@ -77,6 +77,7 @@ def test_every_wrong_part_of_a_request_is_told_at_once(tiny_config: Path, capsys
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     told = capsys.readouterr().out
+    assert "..." not in told.replace("[ARGS]...", ""), "every command is told in full"
     assert all(f"  {name} " in told for name in ("run", "plan", "list", "show", "diff", "init", "submit", "schema", "doctor"))
 
 

@@ -53,6 +53,14 @@ def test_a_csv_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "tickets.yaml"]) == 0
 
 
+def test_the_config_names_itself_and_labels_as_a_run_will(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [json.dumps({"text": text, "label": int(number) % 2 == 0}) for text, _, number in ROWS]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    assert init("rows.jsonl", "-o", "my rows.yaml") == 0
+    assert "heliostat plan 'my rows.yaml'" in (folder / "my rows.yaml").read_text()
+    assert "true 30, false 30" in capsys.readouterr().err
+
+
 def test_gzipped_json_lines_in_another_script(folder: Path) -> None:
     rows = [{"内容": f"第{i}个产品的质量非常好我很喜欢", "类别": "好坏"[i % 2]} for i in range(40)]
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]

@@ -10,10 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from heliostat.core.errors import UserError
+from heliostat.core.workspace import Workspace
 from heliostat.corpus.config import CorpusConfig
 from heliostat.corpus.labels import in_natural_order
 from heliostat.corpus.reading import name_of
 from heliostat.corpus.stage import build
+
+
+class InProcess:
+    """Maps pieces here and now."""
+
+    def map_pieces(self, pieces, function):
+        return map(function, pieces)
 
 
 @pytest.fixture
@@ -191,6 +199,15 @@ def test_too_many_malformed_rows_stop_the_run_with_their_counts(run, quarantined
 def test_filtered_rows_and_duplicates_are_not_malformed(run, write_jsonl, two_classes):
     path = write_jsonl(two_classes * 3 + [{"text": "x", "label": "a"}] * 50)
     assert run(sources=jsonl(path), max_bad_share=0).dropped == {"exact_duplicate": 200, "too_short": 50}
+
+
+def test_a_refused_corpus_may_be_made_with_other_settings(tmp_path, write_jsonl, two_classes):
+    sources = jsonl(write_jsonl([*two_classes, {"text": "", "label": "a"}]))
+    with Workspace(tmp_path / "run", seed=7, engine=InProcess()) as space:
+        with pytest.raises(UserError, match="max_bad_share"):
+            space.do(build, CorpusConfig(sources=sources, max_bad_share=0), task=None)
+        assert (tmp_path / "run" / "corpus" / "quarantine.jsonl").exists()
+        assert space.do(build, CorpusConfig(sources=sources, max_bad_share=0.5), task=None).dropped["empty_text"] == 1
 
 
 def test_the_wrong_encoding_is_told_with_the_setting_that_helps(run, tmp_path, texts):

@@ -90,6 +90,14 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
 
+def _frozen(config: RunConfig, layout: Layout) -> list[str]:
+    depth = config.model.depth()
+    most = None if depth is None else min(depth, config.model.layers or depth)
+    if most is None or config.train.freeze <= most:
+        return []
+    return [f"train.freeze: {config.train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}."]
+
+
 def _student(config: RunConfig, layout: Layout) -> list[str]:
     depth = config.model.depth()
     if config.distil is None or depth is None:
@@ -178,6 +186,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("tune train layout", _space),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
+    ("train model", _frozen),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),

@@ -20,6 +20,7 @@ import yaml
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 BIN = Path(sys.executable).parent
+JOBS = Path(__file__).parents[2] / "jobs"
 
 
 def free_ports(count: int) -> list[int]:
@@ -93,6 +94,26 @@ def test_a_job_ends_as_the_run_ends(cluster: dict[str, str], tmp_path: Path, tin
     missed = submit(cluster, str(strict), "--storage", str(tmp_path / "runs"), "--replace")
     assert missed.returncode == 3, missed.stderr[-3000:]
     assert "a gate was not met" in missed.stderr
+
+
+def ray_job(cluster: dict[str, str], script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(BIN / "ray"), "job", "submit", "--address", cluster["HELIOSTAT_TEST_ADDRESS"], "--"]
+    command += [sys.executable, str(JOBS / script), *arguments]
+    return subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=380, check=False)
+
+
+def test_the_scripts_in_jobs_run_under_ray_job_submit(cluster: dict[str, str], tmp_path: Path, tiny_config: Path) -> None:
+    tree = yaml.safe_load(tiny_config.read_text())
+    tree |= {"tune": {"trials": 2, "finalists": 2}, "ensemble": {"candidates": 2}}
+    tiny_config.write_text(yaml.safe_dump(tree))
+    runs = tmp_path / "runs"
+    swept = ray_job(cluster, "sweep.py", str(tiny_config), "--storage", str(runs))
+    assert swept.returncode == 0, swept.stdout[-3000:]
+    assert (runs / "tiny/tune/manifest.json").exists()
+    assert not (runs / "tiny/ensemble").exists()
+    failed = ray_job(cluster, "full.py", str(tiny_config), "--storage", str(runs), "--set", "task.max_tokens=16")
+    assert failed.returncode != 0
+    assert "made with other settings" in failed.stdout + failed.stderr
 
 
 def test_a_job_that_fails_on_the_cluster_fails_here(cluster: dict[str, str], tmp_path: Path, tiny_config: Path) -> None:

@@ -101,18 +101,35 @@ def spread(layers: int, keep: int) -> list[int]:
 
 def keep_spread(module: Any, keep: int) -> None:
     """Drop encoder layers in place, keeping `keep` evenly spaced ones."""
+    parent, name, layers = encoder_layers(module)
+    if keep > len(layers):
+        raise UserError(f"distil.layers: {keep} layers asked for, and the model it starts from has {len(layers)}.")
+    setattr(parent, name, type(layers)([layers[i] for i in spread(len(layers), keep)]))
+    module.config.num_hidden_layers = keep
+
+
+def freeze(module: Any, layers: int) -> None:
+    """Leave the first `layers` encoder layers and the embeddings out of training, in place."""
+    _, _, stack = encoder_layers(module)
+    if layers > len(stack):
+        raise UserError(f"train.freeze: {layers} layers asked for, and the model has {len(stack)}. Use at most {len(stack)}.")
+    body = getattr(module, module.base_model_prefix, module)
+    for part in [getattr(body, "embeddings", None) or body.get_input_embeddings(), *stack[:layers]]:
+        part.requires_grad_(False)
+
+
+def encoder_layers(module: Any) -> tuple[Any, str, Any]:
+    """(the module that holds the list of encoder layers, its name there, the list)."""
     import torch
 
     depth = module.config.num_hidden_layers
-    if keep > depth:
-        raise UserError(f"distil.layers: {keep} layers asked for, and the model it starts from has {depth}.")
     for parent in module.modules():
-        for name, child in list(parent.named_children()):
+        for name, child in parent.named_children():
             if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
-                setattr(parent, name, torch.nn.ModuleList([child[i] for i in spread(depth, keep)]))
-                module.config.num_hidden_layers = keep
-                return
-    raise UserError(f"distil.layers: no list of {depth} encoder layers was found in {type(module).__name__}.")
+                return parent, name, child
+    raise UserError(
+        f"model: no list of {depth} encoder layers was found in {type(module).__name__}; distil.layers and train.freeze need one."
+    )
 
 
 def count(module: Any) -> int:

@@ -44,6 +44,9 @@ class TrainConfig(Settings):
     """Arithmetic of the forward and backward pass; fp16 needs a GPU."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Share of activations dropped everywhere the model has dropout; None keeps the model's own."""
+    freeze: int = Field(0, ge=0)
+    """So many encoder layers, counted from the input, are not trained, and neither are the embeddings; 0 trains everything.
+    Cheaper steps, smaller checkpoints, and the model keeps more of what it knew."""
     lora: LoraConfig | None = None
     """Train low-rank adapters and the head only; None trains everything."""
     validate_every: float = Field(0.25, gt=0)

@@ -110,6 +110,8 @@ def trainable(order: Training, worker: Any) -> Any:
     module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
     if order.train.dropout is not None:
         models.set_dropout(module, order.train.dropout)
+    if order.train.freeze:
+        models.freeze(module, order.train.freeze)
     if order.train.gradient_checkpointing:
         module.gradient_checkpointing_enable()
     if order.train.lora is None:

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, ModernBertConfig, ModernBertForSequenceClassification
 
 from heliostat.core.errors import RunFailed, UserError
-from heliostat.engine.models import Store, count, draw_missing, export, keep_spread, open_model, set_dropout, spread
+from heliostat.engine.models import Store, count, draw_missing, export, freeze, keep_spread, open_model, set_dropout, spread
 from heliostat.engine.orders import ModelSource
 from heliostat.tasks.text_classification import TextClassification
 
@@ -48,6 +48,16 @@ def test_a_student_keeps_the_weights_of_its_layers(tmp_path):
     again = BertForSequenceClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         assert torch.equal(again(**some_ids()).logits, module(**some_ids()).logits)
+
+
+def test_frozen_layers_and_the_embeddings_are_not_trained():
+    module = tiny_bert(6)
+    freeze(module, 4)
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    assert not any(name.startswith(("bert.embeddings", *(f"bert.encoder.layer.{i}." for i in range(4)))) for name in trained)
+    assert {"classifier.weight", "bert.pooler.dense.weight", "bert.encoder.layer.4.output.dense.weight"} <= trained
+    with pytest.raises(UserError, match=r"train\.freeze: 7 layers asked for, and the model has 6"):
+        freeze(tiny_bert(6), 7)
 
 
 def test_more_layers_than_there_are_is_the_users_error():

@@ -111,7 +111,7 @@ def test_only_the_newest_and_the_best_checkpoints_stay(ground, worker, tmp_path)
 def test_weights_that_are_not_numbers_end_the_training(ground, worker, tmp_path, monkeypatch):
     forward = session.forward
     monkeypatch.setattr(session, "forward", lambda *args: forward(*args) * float("nan"))
-    with pytest.raises(Diverged, match="validation gave .* at step 2 with learning rate"):
+    with pytest.raises(Diverged, match=r"validation gave .* at step 2 with learning rate"):
         Train(**fields(ground, tmp_path), until=4).perform(worker())
     assert not (tmp_path / "result.json").exists()
 

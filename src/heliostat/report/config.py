@@ -26,7 +26,7 @@ class GateConfig(Settings):
     max: float | None = None
     """The value must be at most this."""
     max_drop: float | None = None
-    """The value may be at most so much below the base model's."""
+    """The value may be at most so much worse than the base model's."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:

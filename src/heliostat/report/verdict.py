@@ -102,7 +102,8 @@ def check(gate: GateConfig, model: ModelScores, base: ModelScores | None) -> Gat
     owner = "" if gate.metric in COSTS else f"{gate.suite} "
     if gate.max_drop is not None:
         before = value_of(base, gate.suite, gate.metric) if base else None
-        drop = None if value is None or before is None else before - value
+        lower_is_better = gate.metric in COSTS or mode_of(gate.metric) == "min"
+        drop = None if value is None or before is None else (value - before if lower_is_better else before - value)
         held = drop is not None and drop <= gate.max_drop
         return Gate(name=f"{owner}{gate.metric} max_drop", limit=gate.max_drop, value=drop, passed=held)
     if gate.min is not None:

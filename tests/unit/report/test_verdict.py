@@ -89,6 +89,7 @@ def test_without_any_domain_score_the_run_fails():
         (GateConfig(suite="tnews", metric="accuracy", max_drop=0.02), 0.01, True),
         (GateConfig(suite="tnews", metric="accuracy", max_drop=0.005), 0.01, False),
         (GateConfig(metric="accuracy", max_drop=0.0), -0.05, True),
+        (GateConfig(metric="bytes", max_drop=10), -40.0, True),  # less is better: the base has 90, this one 50
         (GateConfig(metric="latency_ms_p50", max=5), 4.0, True),
         (GateConfig(metric="latency_ms_p99", max=5), 8.0, False),
         (GateConfig(metric="bytes", max=100), 50.0, True),

@@ -18,7 +18,7 @@ from heliostat.engine.cluster import leftover_placement_groups
 from heliostat.engine.driver import Engine
 from heliostat.tune.stage import sweep
 
-TRIALS, REPEATS, SLOTS = 40, 5, 2
+TRIALS, REPEATS, SLOTS = 24, 5, 2
 
 
 def figure(name: str, values: list[float], goal: str, holds: bool, against: str) -> None:
@@ -36,7 +36,7 @@ def overhead_ms(done: Sweep) -> float:
 def test_sweep_overhead(tmp_path: Path) -> None:
     """Warm gangs, trials of about a second: what a trial costs beside its training, and the share of useful time."""
     tune = {"trials": TRIALS, "scheduler": "full", "finalists": 1}
-    train = {"epochs": 8, "batch": 4, "optimizer": {"use": "adamw", "lr": 1e-3}, "validate_every": 8}
+    train = {"epochs": 3, "batch": 4, "optimizer": {"use": "adamw", "lr": 1e-3}, "validate_every": 3}
     config = read_config(write_project(tmp_path / "project", rows=300, tune=tune, train=train))
     assert config.tune is not None
     sweeps = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from heliostat.core.errors import UserError
-from heliostat.core.manifest import sync_folder
+from heliostat.core.manifest import sync
 from heliostat.corpus.lines import excerpt
 from heliostat.corpus.reading import DAMAGED
 
@@ -37,7 +37,7 @@ class Quarantine:
         self._file.close()
         if kind is None:
             self._temporary.rename(self.path)
-            sync_folder(self.path.parent)
+            sync(self.path.parent)
 
     def add_bad(self, table: Any) -> None:
         """Rows of a table that carry their `reason` and `excerpt`."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import UserError
-from heliostat.core.manifest import sync_folder, write_json
+from heliostat.core.manifest import sync, write_json
 from heliostat.core.workspace import Context
 from heliostat.corpus import duplicates
 from heliostat.corpus.config import CorpusConfig
@@ -161,7 +161,7 @@ def _write(ctx: Context, name: str, table: Any, rows_per_shard: int) -> None:
         temporary = path.with_suffix(".tmp")
         pq.write_table(table.slice(start, rows_per_shard), temporary, compression="zstd")
         temporary.rename(path)
-    sync_folder(folder)
+    sync(folder)
 
 
 def _too_little(labels: list[str], read: int, quarantine: Quarantine) -> UserError:

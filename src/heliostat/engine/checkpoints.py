@@ -9,13 +9,12 @@ opened only when their hashes match the manifest in the run directory.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync_folder, write_json
+from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync, write_json
 
 MANIFEST = "MANIFEST.json"
 PATTERN = re.compile(r"^step-(\d{8})$")
@@ -38,11 +37,11 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
     group.barrier()
     if weights is not None:
         save_file(weights, temporary / "weights.safetensors", metadata={"step": str(step)})
-        _sync(temporary / "weights.safetensors")
+        sync(temporary / "weights.safetensors")
     if shard is not None:
         path = temporary / f"optimizer-{group.rank:05d}.pt"
         torch.save(shard, path)
-        _sync(path)
+        sync(path)
     group.barrier()
     if group.rank == 0:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in sorted(temporary.iterdir())}
@@ -50,17 +49,9 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
         write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)})
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
-        sync_folder(folder)
+        sync(folder)
     group.barrier()
     return final
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def latest(folder: Path, *, repair: bool = True) -> Path | None:

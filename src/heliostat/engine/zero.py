@@ -89,13 +89,7 @@ def optimizer_shard(engine: Any) -> Any:
 
 def load_optimizer_shard(engine: Any, shards: list[Any], stage: int) -> None:
     """Put saved state back; `shards` are those of all ranks in rank order (with ZeRO 0 only this rank's is read)."""
-    if stage == 0 and engine.optimizer is getattr(engine, "basic_optimizer", engine.optimizer):
+    if stage == 0:
         engine.optimizer.load_state_dict(shards[0])
-    elif stage == 0:
-        engine.optimizer.load_state_dict(shards if _takes_list(engine.optimizer) else shards[0])
     else:
         engine.optimizer.load_state_dict(shards, load_optimizer_states=True, load_from_fp32_weights=True)
-
-
-def _takes_list(optimizer: Any) -> bool:
-    return "state_dict_list" in optimizer.load_state_dict.__code__.co_varnames

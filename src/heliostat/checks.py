@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from heliostat import searched, weights
 from heliostat.core.errors import UserError, nearest, unknown
-from heliostat.core.family import find, names
+from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
 from heliostat.report.config import COSTS
+from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
+from heliostat.tune.objectives.general import General
+from heliostat.tune.trial import Sections
 
 if TYPE_CHECKING:
     from heliostat.config import RunConfig
-
-SEARCHED = "train."
-"""Where the paths of `tune.space` begin."""
 
 
 def problems(config: RunConfig, layout: Layout, malformed: Collection[str] = ()) -> list[str]:
@@ -90,12 +91,24 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
 
-def _frozen(config: RunConfig, layout: Layout) -> list[str]:
-    depth = config.model.depth()
-    most = None if depth is None else min(depth, config.model.layers or depth)
-    if most is None or config.train.freeze <= most:
-        return []
-    return [f"train.freeze: {config.train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}."]
+def _fit(config: RunConfig, layout: Layout) -> list[str]:
+    return _fitting(config.train, config.model)
+
+
+def _fitting(train: TrainConfig, model: ModelConfig) -> list[str]:
+    """Problems between one training and the model it starts from."""
+    found, depth = [], model.depth()
+    most = None if depth is None else min(depth, model.layers or depth)
+    if most is not None and train.freeze > most:
+        found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
+    matrices = weights.matrices(model) if train.lora else set()
+    if train.lora and matrices and not any(name.endswith(target) for target in train.lora.targets for name in matrices):
+        kinds = sorted({name.rsplit(".", 1)[-1] for name in matrices})
+        close = nearest(train.lora.targets[0], kinds)
+        hint = f" Did you mean '{close}'?" if close else ""
+        given = ", ".join(train.lora.targets)
+        found.append(f"train.lora.targets: no weight of the model is called {given}.{hint} It has: {', '.join(kinds)}.")
+    return found
 
 
 def _student(config: RunConfig, layout: Layout) -> list[str]:
@@ -114,7 +127,38 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         return []
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
-    return found + (_metric("tune.metric", tune.metric) if tune.metric else [])
+    found += _metric("tune.metric", tune.metric) if tune.metric else []
+    found += [_placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
+    found += [_placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
+    return found
+
+
+def _objectives(config: RunConfig, layout: Layout) -> list[str]:
+    """What is weighed beside the metric can be measured, and is measured once."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for i, objective in enumerate(config.tune.objectives if config.tune else ()):
+        where, wrong = f"tune.objectives.{i}", list(objective.problems())
+        if isinstance(objective, General):
+            wrong += objective.lacks(config.evaluate.general)
+            objective = objective.resolved(config.evaluate.general)
+        if not wrong and objective.label() in seen:
+            wrong = [f"'{objective.label()}' is weighed twice. Take one out."]
+        seen.add(objective.label())
+        found += [_placed(where, objective, problem) for problem in wrong]
+    return found
+
+
+def _placed(place: str, member: Member, problem: str) -> str:
+    """A member's sentence, which may begin with one of its options, after its place in the config."""
+    option = problem.split(":")[0].split(".")[0]
+    return f"{place}.{problem}" if option in type(member).model_fields and ":" in problem else f"{place}: {problem}"
+
+
+def _price(config: RunConfig, layout: Layout) -> list[str]:
+    if config.tune is None or config.tune.budget.cost is None or layout.cost_per_hour:
+        return []
+    return ["tune.budget.cost: the layout has no price. Set cost_per_hour in its layout.yaml, or limit tune.budget.hours instead."]
 
 
 def _ensemble(config: RunConfig, layout: Layout) -> list[str]:
@@ -132,29 +176,20 @@ def _ensemble(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _space(config: RunConfig, layout: Layout) -> list[str]:
-    found: list[str] = []
-    for path, dimension in config.tune.dimensions().items() if config.tune else ():
-        if not path.startswith(SEARCHED):
-            close = nearest(path, trainable())
-            hint = f" Did you mean '{close}'?" if close else ""
-            found.append(f"tune.space.{path}: only values under `{SEARCHED}` can be searched.{hint}")
-            continue
-        told: dict[str, None] = {}
-        for value in dimension.examples():
-            try:
-                trial = config.with_settings({path: value})
-                told.update(dict.fromkeys(p for p in _training(trial.train, layout) if p not in _training(config.train, layout)))
-            except UserError as error:
-                told.update(dict.fromkeys(p.removeprefix("trial: ") for p in error.problems))
-        found += [f"tune.space.{p}" if p.startswith(SEARCHED) else f"tune.space.{path}: {p}" for p in told]
-    return found
+    if config.tune is None:
+        return []
+    models: dict[ModelConfig, list[str]] = {}
 
+    def of_trial(trial: Sections) -> list[str]:
+        if trial.model not in models:  # a hub id is asked for once
+            models[trial.model] = trial.model.problems()
+        found = [*_training(trial.train, layout), *models[trial.model]]
+        if not models[trial.model]:
+            found += [*_fitting(trial.train, trial.model), *trial.task.problems(trial.model)]
+        filters = trial.corpus.filters if trial.corpus else []
+        return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
-def trainable() -> list[str]:
-    """Paths that are often searched, to offer the nearest."""
-    options = [f"optimizer.{name}" for kind in names("train.optimizers") for name in find("train.optimizers", kind).model_fields]
-    options += [f"schedule.{name}" for kind in names("train.schedules") for name in find("train.schedules", kind).model_fields]
-    return sorted({f"{SEARCHED}{name}" for name in [*TrainConfig.model_fields, *options]})
+    return searched.problems(config, of_trial)
 
 
 def _evaluate(config: RunConfig, layout: Layout) -> list[str]:
@@ -183,10 +218,12 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("layout", _layout),
     ("train layout", _train),
     ("tune", _sweep),
-    ("tune train layout", _space),
+    ("tune evaluate", _objectives),
+    ("tune layout", _price),
+    ("tune train model task corpus layout", _space),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
-    ("train model", _frozen),
+    ("train model", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),

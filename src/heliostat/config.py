@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from heliostat import checks
+from heliostat import checks, searched
 from heliostat.core.errors import UserError
 from heliostat.core.family import In
 from heliostat.core.layout import Layout
-from heliostat.core.settings import Settings, assign, explain, parse, read_tree
+from heliostat.core.settings import Settings, explain, read_tree
 from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
@@ -25,6 +25,7 @@ from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
 from heliostat.tune.config import TuneConfig
+from heliostat.tune.trial import Sections, corpus_mark, corpus_settings, sections
 
 STAND_INS: dict[str, Any] = {"name": "run", "model": {"path": "."}, "corpus": {"sources": [{"use": "csv", "paths": ["."]}]}}
 """For sections that every config has."""
@@ -56,12 +57,25 @@ class RunConfig(Settings):
     report: ReportConfig = ReportConfig()
     """The page, the verdict, the gates."""
 
+    def sections(self) -> Sections:
+        """The parts of this config in which a sweep may search."""
+        return Sections(self.train, self.model, self.task, self.corpus)
+
     def with_settings(self, settings: dict[str, Any]) -> RunConfig:
         """This config with the values of one trial."""
-        tree = self.tree()
-        for path, value in settings.items():
-            tree = assign(tree, path, value)
-        return parse(RunConfig, tree, where="trial")
+        tried = sections(self.sections(), settings)
+        return self.model_copy(update={"train": tried.train, "model": tried.model, "task": tried.task, "corpus": tried.corpus})
+
+    def corpora(self) -> dict[str, CorpusConfig]:
+        """The corpora that searched values below `corpus.` make, by short name: `corpus_mark` of a trial's settings names its own."""
+        if self.tune is None:
+            return {}
+        found: dict[str, CorpusConfig] = {}
+        for settings in corpus_settings(self.tune.searched(), searched.MOST_CORPORA):
+            corpus = sections(self.sections(), settings).corpus
+            assert corpus is not None
+            found[str(corpus_mark(settings))] = corpus
+        return found
 
     def tree(self) -> dict[str, Any]:
         """Plain values that parse back into this config."""

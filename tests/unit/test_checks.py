@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from heliostat.config import read_config
+from heliostat.core import seeds
 from heliostat.core.errors import UserError
 from heliostat.core.layout import Layout
+from heliostat.tune.trial import corpus_mark
 
 DOCS = "evaluate.general={docs: {use: retrieval}}"
 TWO = Layout(workers=2, local_cpus=2)
@@ -39,7 +41,10 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         (["report.gates=[{suite: domian, metric: accuracy, min: 0.5}]"], ["report.gates.0.suite", "Did you mean 'domain'"]),
         (["report.gates=[{suite: docs, metric: accuracy, min: 0.5}]", DOCS], ["report.gates.0.metric: docs metric", "recall_at_1"]),
         (["tune.space={trian.batch: {choice: [8]}}"], ["tune.space.trian.batch", "Did you mean 'train.batch'"]),
-        (["tune.space={train.optimizer.lrr: {uniform: [0.1, 0.2]}}"], ["tune.space.train.optimizer.lrr", "Did you mean 'lr'"]),
+        (
+            ["tune.space={train.optimizer.lrr: {uniform: [0.1, 0.2]}}"],
+            ["tune.space.train.optimizer.lrr", "Did you mean 'train.optimizer.lr'"],
+        ),
         (["tune.space={train.epochs.x: {uniform: [1, 2]}}"], ["tune.space.train.epochs.x", "no settings below it"]),
         (["tune.space={train.precision: {choice: [fp32, fp16, bf16]}}"], ["tune.space.train.precision", "fp16 needs a GPU"]),
         (["tune.space={train.optimizer.lr: {choice: [0.1, x, 0.2]}}"], ["tune.space.train.optimizer.lr", "'x' was given"]),
@@ -71,6 +76,98 @@ def test_a_tried_batch_must_divide_too(tiny_config: Path) -> None:
     assert told == ["tune.space.train.batch: 9 rows do not divide among 2 workers. Nearest batches that do: 8 or 10."]
     told = problems(tiny_config, "distil={layers: 1, train: {batch: 9}}", layout=TWO)
     assert told == ["distil.train.batch: 9 rows do not divide among 2 workers. Nearest batches that do: 8 or 10."]
+
+
+SWEEPS = [
+    ("space: {}", ["tune.space: the space is empty", "for example train.optimizer.lr"]),
+    ("space: {train.batch: {log_unifrom: [8, 16]}}", ["tune.space.train.batch", "Did you mean 'log_uniform'"]),
+    ("space: {optimizer.lr: {uniform: [0, 1]}}", ["only values below train, model, task and corpus", "'train.optimizer.lr'"]),
+    ("space: {report.title: {choice: [a]}}", ["tune.space.report.title: 'report' does not decide a training"]),
+    ("space: {task: {choice: [text_classification]}}", ["a whole section cannot be searched", "task.max_tokens"]),
+    ("space: {task.metric: {choice: [accuracy]}}", ["tune.space.task.metric", "measured by the same numbers"]),
+    ("space: {task.max_tokens: {choice: [32, 65]}}", ["tune.space.task.max_tokens: 65", "Allowed: 8 to 64"]),
+    ("space: {model.path: {choice: [./nowhere]}}", ["tune.space.model.path: './nowhere' does not exist"]),
+    ("space: {model.layers: {choice: [1, 2, 3]}}", ["tune.space.model.layers: 3", "Allowed: 1 to 2"]),
+    ("space: {train.lora.targets: {choice: [[query], [q_proj]]}}", ["tune.space.train.lora.targets", "called q_proj", "query, value"]),
+    ("space: {train.optimizer.use: {choice: [adamw, sgdd]}}", ["tune.space.train.optimizer.use", "Did you mean 'sgd'"]),
+    ("space: {corpus.split.valid: {choice: [0.1]}}", ["tune.space.corpus.split.valid", "on the same rows"]),
+    ("space: {corpus.columns.label: {choice: [a]}}", ["tune.space.corpus.columns.label", "may change the labels"]),
+    ("space: {corpus.sources.0.delimiter: {choice: [';']}}", ["only encodings and max_row_bytes"]),
+    ("space: {corpus.filters.1.min_chars: {int: [1, 4]}}", ["'corpus.filters.1' has no 'min_chars'", "'corpus.filters.1.min_characters'"]),
+    ("space: {corpus.filters.9: {choice: [length]}}", ["'corpus.filters' has no '9'", "Allowed: 0, 1, 2."]),
+    ("space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9]}}", ["a corpus of its own", "uniform with a step"]),
+    ("space: {corpus.filters.1.min_characters: {int: [1, 40]}}", ["make 40 different corpora", "At most 32"]),
+    ("space: {train.batch: {choice: [8, 16]}}, constraints: [train.batch > 20]", ["of 4,096 random settings none satisfy"]),
+    ("space: {train.precision: {choice: [fp32, bf16]}}, constraints: [train.precision > 3]", ["tune.constraints", "numbers with numbers"]),
+    ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.bach: 8}]", ["tune.first_points.0.train.bach", "'train.batch'"]),
+    ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.batch: 9}]", ["tune.first_points.0.train.batch: 9", "8, 16"]),
+    (
+        "space: {train.batch: {choice: [8, 16]}, train.epochs: {int: [1, 3]}}, constraints: [train.batch * train.epochs < 40],"
+        " first_points: [{train.batch: 16, train.epochs: 3}]",
+        ["tune.first_points.0: it does not satisfy train.batch * train.epochs < 40"],
+    ),
+    ("trials: 4, finalists: 2, first_points: [{}]", ["tune.first_points.0: it is empty"]),
+    ("scheduler: {use: asha, eta: 1}", ["tune.scheduler.eta", "1 was given"]),
+    ("confirm: {seeds: 3, folds: 3}", ["tune.confirm: give either seeds or folds"]),
+    ("budget: {cost: 3}", ["tune.budget.cost: the layout has no price", "cost_per_hour"]),
+    ("objectives: [latencyy]", ["tune.objectives.0", "Did you mean 'latency'"]),
+    ("objectives: [general]", ["tune.objectives.0: it needs a suite, and evaluate.general has none"]),
+    ("objectives: [latency, latency]", ["tune.objectives.1", "weighed twice"]),
+]
+
+
+@pytest.mark.parametrize(("tune", "words"), SWEEPS, ids=[tune for tune, _ in SWEEPS])
+def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, tune: str, words: list[str]) -> None:
+    (told,) = problems(tiny_config, f"tune={{{tune}}}")
+    assert all(word in told for word in words), told
+
+
+def test_what_goes_wrong_only_beside_another_value_is_told_with_it(tiny_config: Path) -> None:
+    (told,) = problems(tiny_config, "tune.space={model.layers: {choice: [1, 2]}, train.freeze: {int: [0, 2]}}")
+    assert "train.freeze: 2 layers asked for" in told
+    assert "beside model.layers = 1" in told
+    (told,) = problems(tiny_config, "tune.space={train.optimizer: {choice: [adamw, sgd]}, train.optimizer.beta1: {uniform: [0.8, 0.9]}}")
+    assert "tune.space.train.optimizer.beta1: this key is not known" in told
+    assert "beside train.optimizer = 'sgd'" in told
+
+
+@pytest.mark.parametrize(
+    "tune",
+    [
+        "space: {model.layers: {choice: [1, 2]}, train.freeze: {int: [0, 2]}}, constraints: [train.freeze <= model.layers]",
+        "space: {train.optimizer: {choice: [adamw, sgd]}, train.optimizer.beta1: {uniform: [0.8, 0.9], when: {train.optimizer: adamw}}}",
+        "space: {train.optimizer.use: {choice: [adamw, sgd]}, train.optimizer.momentum: {uniform: [0.8, 0.9],"
+        " when: {train.optimizer.use: sgd}}, train.optimizer.lr: {log_uniform: [1.0e-3, 1.0e-1]}}",
+        "space: {train.lora: {choice: [null, {r: 4}]}, train.lora.alpha: {int: [2, 4], when: {train.lora: {r: 4}}}}",
+        "space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9], step: 0.1}, task.max_tokens: {choice: [16, 32]}}",
+        "space: {corpus.filters.1: {choice: [length, {use: length, min_characters: 9}]}, corpus.sources.0.encodings: {choice: [[utf-8]]}}",
+    ],
+)
+def test_any_value_that_decides_a_training_can_be_searched(tiny_config: Path, tune: str) -> None:
+    assert read_config(tiny_config, [f"tune={{{tune}}}"]).tune
+
+
+def test_the_corpora_of_a_sweep(tiny_config: Path) -> None:
+    space = (
+        "tune.space={corpus.near_duplicates: {choice: [null, {threshold: 0.7}]}, corpus.filters.1.min_characters: {choice: [2, 9]},"
+        " corpus.near_duplicates.shingle_words: {choice: [1, 2, 3], when: {corpus.near_duplicates: {threshold: 0.7}}}}"
+    )
+    run = read_config(tiny_config, [space])
+    assert run.tune
+    corpora = run.corpora()
+    assert len(corpora) == 2 * (1 + 3)
+    searched = run.tune.searched()
+    for point in seeds.rng(1, "corpora").random((50, 3)):
+        settings = searched.at(point)
+        corpus = corpora[str(corpus_mark(settings))]
+        assert corpus == run.with_settings(settings).corpus
+    assert read_config(tiny_config, ["tune.trials=4"]).corpora() == {}
+    assert corpus_mark({"train.batch": 8}) is None
+
+
+def test_a_corpus_value_that_hangs_on_another_section_is_there_in_some_trials_only(tiny_config: Path) -> None:
+    space = "tune.space={train.batch: {choice: [8, 16]}, corpus.filters.1.min_characters: {choice: [3, 9], when: {train.batch: 8}}}"
+    assert len(read_config(tiny_config, [space]).corpora()) == 2
 
 
 def test_a_malformed_section_hides_nothing_that_does_not_depend_on_it(tiny_config: Path) -> None:

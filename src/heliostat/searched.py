@@ -1,0 +1,196 @@
+"""What is wrong with what a sweep searches: paths, values, conditions, first points; found by making trials, before any is trained.
+
+Every value of a dimension is tried beside random values of the others that the constraints allow. A sentence says whether a
+value is wrong by itself or only beside certain others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heliostat.core import seeds
+from heliostat.core.errors import UserError
+from heliostat.searchable import searchable, why_not
+from heliostat.tune.space import Dimension, Space, matches
+from heliostat.tune.trial import Sections, corpus_settings, sections
+
+if TYPE_CHECKING:
+    from heliostat.config import RunConfig
+
+MOST_CORPORA = 32
+"""Distinct corpora a sweep may have made: each is read, cleaned and kept once."""
+MANY_CORPORA = 4096
+"""Where counting them ends."""
+CONTEXTS = 3
+"""Random surroundings in which each value is tried."""
+TRIED = 4096
+"""Random settings by which the share that the constraints allow is judged."""
+FEWEST = 4
+"""So many of them must be allowed, or drawing an allowed one may fail in the middle of the sweep."""
+
+
+def problems(config: RunConfig, of_trial: Callable[[Sections], list[str]]) -> list[str]:
+    """Why the space of `config.tune` cannot be searched; `of_trial` says what is wrong with one trial's sections."""
+    assert config.tune is not None
+    allowed = searchable(config)
+    space = config.tune.searched()
+    found = [f"tune.space.{path}: {why}" for path in space.dimensions if (why := why_not(path, config, allowed))]
+    return found or [*_corpora(space), *(_tight(config, space) or [*_values(config, space, of_trial), *_first_points(config, space)])]
+
+
+def _corpora(space: Space) -> list[str]:
+    try:
+        count = len(corpus_settings(space, most=MANY_CORPORA))
+    except UserError as error:
+        return [f"tune.space.{problem}" for problem in error.problems]
+    if count <= MOST_CORPORA:
+        return []
+    more = f"more than {MANY_CORPORA:,}" if count > MANY_CORPORA else f"{count:,}"
+    return [
+        f"tune.space: the values below corpus. make {more} different corpora, and each is read, cleaned and kept."
+        f" At most {MOST_CORPORA} are allowed: list fewer values."
+    ]
+
+
+def _tight(config: RunConfig, space: Space) -> list[str]:
+    """Constraints that cannot be worked out, or that next to no settings satisfy."""
+    if not space.constraints:
+        return []
+    rng = seeds.rng(config.seed, "checks", "constraints")
+    count = 0
+    for point in rng.random((TRIED, len(space.dimensions))):
+        try:
+            count += space.allows(space.at(point))
+        except UserError as error:
+            return [
+                f"tune.constraints: {problem} A constraint compares numbers with numbers and texts with texts."
+                for problem in error.problems
+            ]
+    if count >= FEWEST:
+        return []
+    texts = "; ".join(c.text for c in space.constraints)
+    given = "none" if not count else f"only {count}"
+    return [
+        f"tune.constraints: of {TRIED:,} random settings {given} satisfy: {texts}. Loosen them, or narrow tune.space to where they hold."
+    ]
+
+
+@dataclass
+class _Tries:
+    """Trials that were made to look at, and what was wrong with them."""
+
+    base: Sections
+    space: Space
+    of_trial: Callable[[Sections], list[str]]
+    rng: np.random.Generator
+    wrong: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Problem to the first settings that had it."""
+
+    def __post_init__(self) -> None:
+        self.known = set(self.of_trial(self.base))  # problems the config has without the sweep are told elsewhere
+
+    def problems(self, settings: dict[str, Any]) -> list[str]:
+        try:
+            return [p for p in self.of_trial(sections(self.base, settings)) if p not in self.known]
+        except UserError as error:
+            return error.problems
+
+    def make(self, path: str, value: Any, turn: int) -> None:
+        """Try one value beside random others."""
+        for settings in _around(self.space, path, value, turn, self.rng, CONTEXTS):
+            for problem in self.problems(settings):
+                self.wrong.setdefault(problem, settings)
+
+    def told(self) -> list[str]:
+        """One sentence per problem, with the values beside which it came when it is not the value's own."""
+        out: list[str] = []
+        beside: set[str] = set()
+        for problem, settings in self.wrong.items():
+            place = problem.split(":")[0]
+            path = next((p for p in sorted(settings, key=len, reverse=True) if place == p or place.startswith(p + ".")), None)
+            if path and self._always(problem, path, settings[path]):
+                out.append(f"tune.space.{problem}")
+            elif place not in beside:  # one example of what does not go together
+                beside.add(place)
+                others = {p: v for p, v in settings.items() if p != path and self._helps(problem, settings, p)}
+                listed = " and ".join(f"{p} = {v!r}" for p, v in others.items())
+                tried = f" So it is beside {listed}: tie the two with `when`, or rule it out in tune.constraints." if listed else ""
+                out.append(f"tune.space.{problem}{tried}")
+        return out
+
+    def _always(self, problem: str, path: str, value: Any) -> bool:
+        """Whether the value has this problem whatever stands beside it."""
+        return all(problem in self.problems(s) for s in _around(self.space, path, value, 0, self.rng, 4 * CONTEXTS))
+
+    def _helps(self, problem: str, settings: dict[str, Any], path: str) -> bool:
+        """Whether another value at `path` mends the problem."""
+        dimension = self.space.dimensions[path]
+        return any(problem not in self.problems({**settings, path: value}) for value in dimension.examples()[:CONTEXTS])
+
+
+def _values(config: RunConfig, space: Space, of_trial: Callable[[Sections], list[str]]) -> list[str]:
+    """Every value of every dimension is tried beside random values of the others."""
+    tries = _Tries(config.sections(), space, of_trial, seeds.rng(config.seed, "checks", "values"))
+    for path, dimension in space.dimensions.items():
+        for turn, value in enumerate(dimension.examples()):
+            tries.make(path, value, turn)
+    return tries.told()
+
+
+def _around(space: Space, path: str, value: Any, turn: int, rng: np.random.Generator, count: int) -> Iterator[dict[str, Any]]:
+    """Allowed settings in which `path` exists and has `value`."""
+    found = 0
+    for attempt in range(count * 20):
+        fixed = {path: value, **_parents(space, path, turn + attempt)}
+        settings: dict[str, Any] = {}
+        for each, dimension in space.dimensions.items():
+            u = float(rng.random())
+            if space.exists(each, settings):
+                settings[each] = fixed[each] if each in fixed else dimension.at(u)
+        if path in settings and space.allows(settings):
+            yield settings
+            found += 1
+        if found == count:
+            return
+
+
+def _parents(space: Space, path: str, turn: int) -> dict[str, Any]:
+    """Values of the dimensions that decide about `path`, such that it exists; `turn` goes round the choices."""
+    fixed: dict[str, Any] = {}
+    for parent, wanted in space.dimensions[path].when:
+        fitting = _fitting(space.dimensions[parent], wanted)
+        fixed |= {parent: fitting[turn % len(fitting)], **_parents(space, parent, turn)}
+    return fixed
+
+
+def _fitting(parent: Dimension, wanted: tuple[Any, ...]) -> list[Any]:
+    listed = [v for v in parent.values() or [] if any(matches(v, w) for w in wanted)]
+    return listed or list(wanted)
+
+
+def _first_points(config: RunConfig, space: Space) -> list[str]:
+    assert config.tune is not None
+    points, trials = config.tune.first_points, config.tune.trials
+    found = [f"tune.first_points: {len(points)} points are given for {trials} trials. Raise tune.trials."] if len(points) > trials else []
+    for i, point in enumerate(points):
+        where = f"tune.first_points.{i}"
+        wrong = (
+            [f"{where}.{p}" for p in space.problems(point)] if point else [f"{where}: it is empty. Name a searched value, or take it out."]
+        )
+        found += wrong or [f"{where}{p}" for p in _unfitting(space, point)]
+    return found
+
+
+def _unfitting(space: Space, point: Mapping[str, Any]) -> list[str]:
+    """Why a point whose values are all right cannot be tried as it is."""
+    for path in point:
+        for parent, wanted in space.dimensions[path].when:
+            if parent in point and not any(matches(point[parent], value) for value in wanted):
+                names = " or ".join(map(str, wanted))
+                return [f".{path}: it exists only while {parent} is {names}, and this point has {point[parent]!r}. Take it out."]
+    broken = [c.text for c in space.constraints if all(path in point for _, path in c.names) and not c.holds(point)]
+    return [f": it does not satisfy {' and '.join(broken)}. Change the point or the constraint."] if broken else []

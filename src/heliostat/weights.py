@@ -1,0 +1,77 @@
+"""What a pretrained model's weights are, from the headers of its files alone: names, shapes, counts. Nothing is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from functools import lru_cache
+from pathlib import Path
+
+from heliostat.core.errors import UserError
+from heliostat.tasks.config import ModelConfig
+from heliostat.train.config import TrainConfig
+
+LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
+EMBEDDINGS = re.compile(r"(?:^|\.)(?:embeddings|embed_tokens|wte|wpe)\.")
+
+
+def parameters(model: ModelConfig) -> int | None:
+    """Parameters of the encoder; None when only a download could tell."""
+    shapes = _shapes(model)
+    if shapes:
+        return sum(map(math.prod, shapes.values()))
+    folder = model.folder()
+    return (sum(p.stat().st_size for p in folder.glob("pytorch_model*.bin")) // 4 or None) if folder else None
+
+
+def trained(model: ModelConfig, train: TrainConfig) -> int | None:
+    """Parameters that a training changes, the head left out: what gradients, optimiser states and checkpoints are as large as."""
+    shapes, whole = _shapes(model), parameters(model)
+    if whole is None or not shapes:
+        return whole
+    if train.lora is not None:
+        targets = tuple(f"{target}.weight" for target in train.lora.targets)
+        return sum(train.lora.r * sum(shape) for name, shape in shapes.items() if name.endswith(targets) and len(shape) == 2)
+    return sum(math.prod(shape) for name, shape in shapes.items() if not _frozen(name, train.freeze))
+
+
+def matrices(model: ModelConfig) -> set[str]:
+    """Names of the modules that hold a matrix and are no embeddings; empty when headers do not tell."""
+    found = {name.removesuffix(".weight") for name, shape in _shapes(model).items() if name.endswith(".weight") and len(shape) == 2}
+    return {name for name in found if not name.endswith("embeddings") and not EMBEDDINGS.search(name)}
+
+
+def _frozen(name: str, layers: int) -> bool:
+    match = LAYER.search(name)
+    return layers > 0 and (int(match.group(1)) < layers if match else bool(EMBEDDINGS.search(name)))
+
+
+def _shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Tensor name to shape, of the layers that are kept."""
+    try:
+        folder = model.folder()
+    except UserError:
+        return {}
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")) if folder and folder.is_dir() else ():
+        found |= _header(file, file.stat().st_size)
+    return {name: shape for name, shape in found.items() if _kept(name, model.layers)}
+
+
+def _kept(name: str, layers: int | None) -> bool:
+    match = LAYER.search(name)
+    return layers is None or match is None or int(match.group(1)) < layers
+
+
+@lru_cache(maxsize=64)
+def _header(file: Path, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes in one safetensors file; empty when it is none."""
+    try:
+        with file.open("rb") as f:
+            (length,) = struct.unpack("<Q", f.read(8))
+            header = json.loads(f.read(length)) if length < size else {}
+    except (OSError, ValueError, struct.error):
+        return {}
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}

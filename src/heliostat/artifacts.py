@@ -96,6 +96,15 @@ class Ensemble(Artifact):
         return f"{parts}; validation {self.score:.4f}"
 
 
+class Interval(BaseModel):
+    """A value with its 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+    value: float
+    low: float
+    high: float
+
+
 class Curve(BaseModel):
     """One validated step of a trial."""
 
@@ -123,8 +132,51 @@ class Trial(BaseModel):
     best_step: int | None
     curve: tuple[Curve, ...]
     busy_s: float
-    """Seconds a gang worked on it, validation and checkpoints included."""
+    """Seconds a gang worked on it, validation included."""
+    value: float | None = None
+    """What the sweep ranked it by at its last rung, larger is better: the metric, and what `tune.objectives` weigh."""
+    objectives: dict[str, float] = {}
+    """The numbers of `tune.objectives` at its last rung."""
     error: str | None = None
+
+
+class Confirmed(BaseModel):
+    """One finalist, trained again to the end with other seeds or on folds."""
+
+    model_config = ConfigDict(frozen=True)
+    trial: int
+    values: tuple[float, ...]
+    """The sweep's metric at the best validated step of each repetition, in the same order for every finalist."""
+    mean: Interval
+    """Their mean with its 95 % interval (Student's t)."""
+
+
+class Confirmation(BaseModel):
+    """What training the finalists again showed, best first."""
+
+    model_config = ConfigDict(frozen=True)
+    how: Literal["seeds", "folds"]
+    finalists: tuple[Confirmed, ...]
+    p_value: float | None
+    """Of the paired difference between the first and the second, two-sided; None with one finalist."""
+    significant: bool
+    """Whether the first is better than the second at the level asked for."""
+
+
+class Spent(BaseModel):
+    """What a sweep costs: as it was expected before it began, or as it came true."""
+
+    model_config = ConfigDict(frozen=True)
+    jobs: tuple[int, ...]
+    """Jobs at each rung."""
+    trainings: float
+    """Work in whole trainings."""
+    wall_s: float | None
+    """None when nothing like it was ever measured."""
+    checkpoint_bytes: int | None
+    """Largest size of all its checkpoints at one time."""
+    cost: float | None
+    """Money; None when the layout has no price."""
 
 
 class Sweep(Artifact):
@@ -143,6 +195,20 @@ class Sweep(Artifact):
     slots: int
     startup_s: float
     """Seconds until the first gang took its first order."""
+    rungs: tuple[float, ...] = (1.0,)
+    """Shares of a whole training at which trials were compared."""
+    objectives: dict[str, Literal["max", "min"]] = {}
+    """Names of `tune.objectives` and which direction is better."""
+    front: tuple[int, ...] = ()
+    """Trials that no other one beats in the metric and every objective at once (the Pareto front), best metric first."""
+    confirmation: Confirmation | None = None
+    """What training the finalists again showed; None when it was not asked for."""
+    expected: Spent | None = None
+    """What the plan said."""
+    spent: Spent | None = None
+    """What came true."""
+    ended: Literal["all", "hours", "cost"] = "all"
+    """all: nothing was left to do; otherwise the budget that ended it."""
 
     @property
     def goodput(self) -> float:
@@ -160,15 +226,6 @@ class Sweep(Artifact):
         top = self.finalists[0]
         states = ", ".join(f"{self.count(s)} {s}" for s in ("completed", "stopped", "failed") if self.count(s))
         return f"{len(self.trials)} trials ({states}); best {top.name} with {self.metric} {top.score:.4f}; goodput {self.goodput:.2f}"
-
-
-class Interval(BaseModel):
-    """A value with its 95 % interval."""
-
-    model_config = ConfigDict(frozen=True)
-    value: float
-    low: float
-    high: float
 
 
 class ModelScores(BaseModel):

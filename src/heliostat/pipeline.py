@@ -27,7 +27,12 @@ def story(run: RunConfig, do: Any) -> Any:
 
     sweep = council = None
     if run.tune:
-        sweep = do(tune.sweep, run.tune, train=run.train, model=model, corpus=corpus, task=task)
+        beside: dict[str, Any] = {}
+        if variants := run.corpora():  # searched values of the corpus: each distinct one is made once
+            beside["corpora"] = {mark: do(corpus_stage.build, own, name=f"corpus-{mark}", task=task) for mark, own in variants.items()}
+        if run.tune.looks_at_general_ground():
+            beside |= {"suites": run.evaluate.general, "base": base}
+        sweep = do(tune.sweep, run.tune, train=run.train, model=model, corpus=corpus, task=task, beside=beside)
         contenders = sweep.best(1)
     else:
         contenders = [do(train.fit, run.train, model=model, corpus=corpus, task=task)]

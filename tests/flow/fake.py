@@ -100,18 +100,18 @@ def _save(path: Path, value: np.ndarray) -> None:
 
 
 def fake_trials(engines: list[FakeEngine]) -> types.ModuleType:
-    """Stands for `heliostat.engine.trials`: one job after another, no Ray Tune."""
+    """Stands for `heliostat.engine.trials`: one job after another, without a gang."""
     module = types.ModuleType("heliostat.engine.trials")
 
-    class Field:
-        def __init__(self, decisions: Any, gangs: list[Any], order_for: Any, record: Any):
-            self.decisions, self.order_for, self.record = decisions, order_for, record
+    class Sweep:
+        def __init__(self, decisions: Any, engine: Any, *, most: int, order_for: Any, record: Any, stop: Any = lambda: False):
+            self.decisions, self.order_for, self.record, self.stop = decisions, order_for, record, stop
 
-    def run(field: Field, folder: Path) -> None:
-        while (job := field.decisions.next()) is not None:
-            field.record(job, engines[-1].perform(field.order_for(job)))
+        def run(self) -> None:
+            while not self.stop() and (job := self.decisions.next()) is not None:
+                self.record(job, engines[-1].perform(self.order_for(job)))
 
-    module.Field, module.run = Field, run  # type: ignore[attr-defined]
+    module.Sweep = Sweep  # type: ignore[attr-defined]
     return module
 
 

@@ -30,6 +30,7 @@ FAMILIES = (
     "train.schedules",
     "tune.samplers",
     "tune.schedulers",
+    "tune.objectives",
     "ensemble.combiners",
     "evaluate.suites",
     "report.sections",

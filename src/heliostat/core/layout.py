@@ -36,6 +36,8 @@ class Layout(Settings):
     """Rows per worker and forward pass; None lets the whole share of the global batch go at once."""
     local_cpus: int | None = Field(None, ge=1)
     """CPUs a local cluster may use; None is every core."""
+    cost_per_hour: float | None = Field(None, ge=0)
+    """Price of the whole cluster for an hour, in any currency; None is not known."""
     storage: str = "runs"
     """Folder (local or shared by all nodes) under which run directories are made."""
 

@@ -6,6 +6,7 @@ line damaged in the middle is a clear refusal, because what follows it cannot be
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -17,24 +18,34 @@ from heliostat.core.manifest import canonical
 
 
 class Ledger:
-    """The events in `path`, oldest first; `events` always equals what is on disk."""
+    """The events in `path`, oldest first. They are read when asked for and not held: memory stays flat as it grows."""
 
     def __init__(self, path: Path):
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.events, whole = replay(path)
-        self._file = path.open("ab")
+        _, whole = replay(path)
+        self._file = path.open("ab", buffering=0)
         if self._file.tell() != whole:
             self._file.truncate(whole)
             self._file.seek(whole)
 
+    def read(self) -> list[dict[str, Any]]:
+        """Every event on disk."""
+        return replay(self.path)[0]
+
     def append(self, event: dict[str, Any]) -> None:
-        """Write one event and wait until it is on disk."""
+        """Write one event and wait until it is on disk; `RunFailed` when it cannot be, and then nothing of it is."""
         body = canonical(event)
-        self._file.write(f"{zlib.crc32(body.encode()):08x} {body}\n".encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self.events.append(event)
+        line = f"{zlib.crc32(body.encode()):08x} {body}\n".encode()
+        before = self._file.tell()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(before)
+            self._file.seek(before)
+            raise RunFailed(f"Ledger '{self.path}' cannot be written: {error.strerror}. Make room, and run the same command again.") from None
 
     def close(self) -> None:
         self._file.close()

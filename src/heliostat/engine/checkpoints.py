@@ -29,7 +29,7 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
     import torch
     from safetensors.torch import save_file
 
-    final = folder / f"step-{step:08d}"
+    final = at(folder, step)
     temporary = folder / f".{final.name}.tmp"
     if group.rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -52,6 +52,11 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
         sync(folder)
     group.barrier()
     return final
+
+
+def at(folder: Path, step: int) -> Path:
+    """Where the checkpoint of `step` is."""
+    return folder / f"step-{step:08d}"
 
 
 def latest(folder: Path, *, repair: bool = True) -> Path | None:

@@ -75,16 +75,35 @@ def _object_store_bytes() -> int:
     return max(100 << 20, min(1 << 30, int(room * 0.5)))
 
 
+def alive_nodes() -> set[str]:
+    """Ids of the nodes that are up."""
+    import ray
+
+    return {n["NodeID"] for n in ray.nodes() if n["Alive"]}
+
+
+def room(layout: Layout) -> int:
+    """Gangs that fit the cluster as it is now, at most those the layout asks for; 0 when not even one does."""
+    import ray
+
+    fits = _fits([n["Resources"] for n in ray.nodes() if n["Alive"]], layout)
+    return fits if layout.gangs == "auto" else min(fits, layout.gangs)
+
+
+def _fits(nodes: list[dict[str, float]], layout: Layout) -> int:
+    """Gangs that fit, with CPUs kept for data tasks, so that workers never wait for rows that nothing can make."""
+    cpus = sum(n.get("CPU", 0) for n in nodes)
+    spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
+    return min(sum(_workers_on(n, layout) for n in nodes), int(spare // layout.cpus_per_worker)) // layout.workers
+
+
 def widest(layout: Layout) -> int:
     """Gangs that fit the cluster side by side; `UserError` names the shortage when not even one does."""
     import ray
 
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
     cpus = sum(n.get("CPU", 0) for n in nodes)
-    per_node = [_workers_on(n, layout) for n in nodes]
-    spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
-    by_cpu = int(spare // layout.cpus_per_worker)
-    fits = min(sum(per_node), by_cpu) // layout.workers
+    fits = _fits(nodes, layout)
     if fits < 1:
         gpus = sum(n.get("GPU", 0) for n in nodes)
         need = f"{layout.workers} x {layout.cpus_per_worker:g} CPUs"

@@ -33,6 +33,7 @@ class Engine:
         self.logs, self.cache = run_folder / "logs", run_folder / "cache"
         self.gangs: list[Any] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._named = 0
         self._connection: Any = None
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -82,11 +83,33 @@ class Engine:
 
         self.connect()
         while len(self.gangs) < count:
-            self.gangs.append(Gang(f"gang-{len(self.gangs)}", self.layout, self.logs).start())
-            if len(self.gangs) == 1:
+            self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs).start())
+            self._named += 1
+            if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
                 self._watcher.start()
         return self.gangs[:count]
+
+    def room(self) -> int:
+        """Gangs that fit the cluster as it is now, 0 when it has shrunk below one."""
+        from heliostat.engine import cluster
+
+        return cluster.room(self.layout)
+
+    def stranded(self) -> list[Any]:
+        """Gangs that lost a node, and that the cluster as it is now has no room to start again."""
+        from heliostat.engine import cluster
+
+        if len(self.gangs) <= self.room():
+            return []
+        alive = cluster.alive_nodes()
+        return [gang for gang in self.gangs if not gang.nodes() <= alive]
+
+    def release(self, gang: Any) -> None:
+        """Let one gang go; whoever waits for it is told that it closed."""
+        if gang in self.gangs:
+            self.gangs.remove(gang)
+            threading.Thread(target=gang.close, name=f"close-{gang.name}", daemon=True).start()
 
     def threads(self, side_by_side: int = 1) -> int:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""

@@ -20,6 +20,8 @@ from heliostat.engine.orders import Order, Reply
 
 RESTARTS = 8
 """How often Ray Train may restart the workers of one gang."""
+HELLO_S = 5.0
+"""Seconds its mailbox is waited for."""
 
 
 @dataclass
@@ -65,6 +67,14 @@ class Gang:
         except ray.exceptions.RayError:
             return  # the cluster is gone, and with it whoever waited
 
+    def nodes(self) -> set[str]:
+        """The nodes its workers last said hello from; empty while none has."""
+        try:
+            workers = ray.get(self.mailbox.workers.remote(), timeout=HELLO_S)
+        except ray.exceptions.RayError:  # its mailbox is gone: no node that is alive holds it
+            return {"none"}
+        return {info["node"] for info in workers.values()}
+
     def order(self, order: Order) -> Any:
         """Queue an order; a Ray reference to its `Reply`."""
         return self.mailbox.submit.remote(order)
@@ -85,5 +95,5 @@ class Gang:
         self.dismiss()
         if self._thread is not None:
             self._thread.join(wait_s)
-        ray.kill(self.mailbox)
-        self.mailbox = None
+        mailbox, self.mailbox = self.mailbox, None
+        ray.kill(mailbox)

@@ -23,6 +23,17 @@ class Group:
 
             dist.barrier()
 
+    def seed(self, value: int) -> None:
+        """Seed torch's own generator of this worker's device (dropout draws from it).
+
+        `torch.manual_seed` would queue a call for every CUDA device that may come, with a stack trace, at every step.
+        """
+        import torch
+
+        torch.default_generator.manual_seed(value)
+        if self.device != "cpu":
+            torch.cuda.manual_seed(value)
+
     def mean(self, value: Any) -> Any:
         """The mean over workers of a scalar tensor."""
         if self.world > 1:

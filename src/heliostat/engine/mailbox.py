@@ -34,7 +34,7 @@ class Mailbox:
         """Queue an order and wait for its reply."""
         async with self.arrived:
             if self.closed is not None:
-                return Reply(error=self.closed, reason="lost")
+                return Reply(error=self.closed, reason="closed")
             number = self.next_number
             self.next_number += 1
             self.replies[number] = asyncio.get_running_loop().create_future()
@@ -89,7 +89,7 @@ class Mailbox:
         async with self.arrived:
             self.closed = why
             for number in list(self.pending):
-                await self.answer(number, Reply(error=why, reason="lost"))
+                await self.answer(number, Reply(error=why, reason="closed"))
             self.arrived.notify_all()
 
 

@@ -45,7 +45,8 @@ class Reply(BaseModel):
     model_config = ConfigDict(frozen=True)
     value: dict[str, Any] = {}
     error: str | None = None
-    reason: Literal["", "request", "diverged", "exception", "lost"] = ""
-    """request: the user's settings cannot work; diverged: NaN; exception: a bug or the environment; lost: workers died."""
+    reason: Literal["", "request", "diverged", "exception", "lost", "closed"] = ""
+    """request: the user's settings cannot work; diverged: NaN; exception: a bug or the environment; lost: workers died again and
+    again on this order; closed: the gang is gone, whatever it worked on."""
     seconds: float = 0.0
     """Time the gang worked on it."""

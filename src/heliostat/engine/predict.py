@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from heliostat.engine.group import Group
 from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.streams import Prepared, open_tokenizer
+from heliostat.engine.streams import Prepared, Rows, open_tokenizer
 
 ROWS = 32
 """Rows of one forward pass."""
@@ -45,20 +45,8 @@ class Embed(Order):
     out: Path
 
     def perform(self, worker: Any) -> dict[str, Any]:
-        import torch
-
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        tokenizer = open_tokenizer(self.model.folder)
-        encoded = self.task.tokenise({"text": list(self.texts)}, tokenizer, [])
-        order_N = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")
-        batches = [order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)]
-        parts = []
-        with torch.no_grad():
-            for index in batches[worker.group.rank :: worker.group.world]:
-                rows = {name: [values[i] for i in index] for name, values in encoded.items()}
-                batch = self.task.collate(rows, tokenizer.pad_token_id or 0)
-                parts.append((index, self.task.embed(module, on(batch, worker.group.device)).float().cpu().numpy()))
-        vectors_ND = worker.group.assemble(parts, len(self.texts))
+        vectors_ND = embedded(module, self.texts, self.task, open_tokenizer(self.model.folder), worker.group)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -100,7 +88,7 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
     return batch if device == "cpu" else {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def forward(module: Any, rows: Prepared, task: Any, pad: int, group: Group) -> np.ndarray:
+def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group) -> np.ndarray:
     """Logits [rows, labels] of every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
 
     Every worker makes the same number of forward passes, as ZeRO 3 needs.
@@ -124,7 +112,24 @@ def forward(module: Any, rows: Prepared, task: Any, pad: int, group: Group) -> n
     return group.assemble(parts, len(rows))
 
 
-def columns(rows: Prepared, index: np.ndarray) -> dict[str, list[Any]]:
+def embedded(module: Any, texts: Sequence[str], task: Any, tokenizer: Any, group: Group) -> np.ndarray:
+    """Unit vectors float32 [texts, width] on every worker, each of which makes the same number of forward passes."""
+    import torch
+
+    encoded = task.tokenise({"text": list(texts)}, tokenizer, [])
+    order_N = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")
+    parts = []
+    with torch.no_grad():
+        for index, counts in _dealt([order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)], group):
+            rows = {name: [values[i] for i in index] for name, values in encoded.items()}
+            batch = on(task.collate(rows, tokenizer.pad_token_id or 0), group.device)
+            vectors = task.embed(module, batch).float().cpu().numpy()
+            if counts:
+                parts.append((index, vectors))
+    return group.assemble(parts, len(texts))
+
+
+def columns(rows: Rows, index: np.ndarray) -> dict[str, list[Any]]:
     """Model inputs of the rows at `index`."""
     taken = rows.take(index)
     return {name: taken[name] for name in rows.columns}

@@ -22,16 +22,12 @@ from heliostat.core.manifest import fingerprint, read_json, write_json
 VERSION = 1
 
 
-class Prepared:
-    """A prepared split: `<folder>/rows.arrow`, opened without reading it."""
+class Rows:
+    """Prepared rows: a table that is looked into, never read whole."""
 
-    def __init__(self, folder: Path):
-        import pyarrow as pa
-
-        self.folder = folder
-        self.meta = read_json(folder / "manifest.json")
-        self._table = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all()
-        self.columns = [c for c in self._table.column_names if c not in ("id", "weight")]
+    def __init__(self, table: Any):
+        self._table = table
+        self.columns = [c for c in table.column_names if c not in ("id", "weight")]
         self.lengths_N = self._lengths()
 
     def __len__(self) -> int:
@@ -56,6 +52,27 @@ class Prepared:
         order_N = np.argsort(-self.lengths_N, kind="stable")
         for start in range(0, len(order_N), rows):
             yield order_N[start : start + rows]
+
+    def beside(self, other: Rows) -> Rows:
+        """These rows, then those of `other`; nothing is copied."""
+        import pyarrow as pa
+
+        return Rows(pa.concat_tables([self._table, other._table]))
+
+    def only(self, keep_N: np.ndarray) -> Rows:
+        """The rows where `keep_N` is true, in their order; copied."""
+        return Rows(self._table.take(np.flatnonzero(keep_N)).combine_chunks())
+
+
+class Prepared(Rows):
+    """A prepared split: `<folder>/rows.arrow`, opened without reading it."""
+
+    def __init__(self, folder: Path):
+        import pyarrow as pa
+
+        self.folder = folder
+        self.meta = read_json(folder / "manifest.json")
+        super().__init__(pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all())
 
 
 def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: Any, map_pieces: Any) -> Path:

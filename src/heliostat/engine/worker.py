@@ -90,7 +90,6 @@ def main(config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     _write_to(Path(config["log_folder"]) / f"{config['name']}-rank-{rank}.log")
     group = Group(rank, world, _device(config["gpu"]))
-    _import_deepspeed(config["gpu"])
     worker = Worker(group, config["mailbox"], config["name"])
     ray.get(worker.mailbox.hello.remote(rank, {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}))
     try:
@@ -104,14 +103,6 @@ def main(config: dict[str, Any]) -> None:
                 ray.get(worker.mailbox.answer.remote(number, reply))
     finally:
         worker.drop()
-
-
-def _import_deepspeed(gpu: bool) -> None:
-    """Once, before the first order. On CPUs its shared-memory collective is left out: it needs a compiler on every node."""
-    import deepspeed
-
-    if not gpu:
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 def _device(gpu: bool) -> str:

@@ -24,6 +24,10 @@ class ZeroPlan:
     accumulation: int
     world: int
 
+    def is_plain(self) -> bool:
+        """Whether DeepSpeed has nothing to do: one worker, whole states, no loss scale."""
+        return self.world == 1 and self.stage == 0 and self.precision == "fp32"
+
     def config(self) -> dict[str, Any]:
         """The dictionary `deepspeed.initialize` takes."""
         stage: dict[str, Any] = {"stage": self.stage}
@@ -50,11 +54,24 @@ class ZeroPlan:
 
 
 def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
-    """A DeepSpeed engine over `module`; the process group of the gang must exist."""
+    """An engine over `module`: DeepSpeed's, or torch alone where there is nothing to divide. The gang's process group must exist."""
+    if plan.is_plain():
+        from heliostat.engine.plain import PlainEngine
+
+        return PlainEngine(module, optimizer, accumulation=plan.accumulation, clip=plan.clip)
+    engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
+    return engine
+
+
+def _deepspeed() -> Any:
+    """DeepSpeed; on CPUs without its shared-memory collective, which needs a compiler on every node."""
+    import os
+
     import deepspeed
 
-    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=plan.config())
-    return engine
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
 
 
 def parameter_groups(module: Any) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ class Loop:
         rate = self.lr(step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
+        self.group.seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
         batches, weight, rows = self.share(step)
         scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over rows
         total = torch.zeros((), device=self.group.device)

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heliostat.core import seeds
-from heliostat.core.errors import Diverged
+from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
 from heliostat.core.manifest import read_json, write_json
 from heliostat.engine import adapters, checkpoints, models, zero
 from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import columns, forward, on, pad_id
-from heliostat.engine.streams import Batches, Micro, Prepared, open_tokenizer, steps_per_epoch
+from heliostat.engine.streams import Batches, Micro, Prepared, Rows, open_tokenizer, steps_per_epoch
 from heliostat.train.config import TrainConfig
+from heliostat.train.folds import folds
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
@@ -42,6 +43,10 @@ class Training(Order):
     train: TrainConfig
     train_rows: Path
     valid_rows: Path
+    fold: tuple[int, int, int] | None = None
+    """(which, of how many, seed): hold that fold of the train and valid rows out instead of the valid rows."""
+    objectives: tuple[Any, ...] = ()
+    """Members of tune.objectives, measured whenever a validated step is the best so far."""
     teacher: Path | None = None
     """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
     seed: int
@@ -65,13 +70,17 @@ class Train(Training):
     """Steps at the end of this order."""
     resumable: bool = True
     """Whether optimiser state is saved at `until`, so that a later order can go on from disk."""
+    keep_all: bool = False
+    """Keep the checkpoint of every order and not the last one only, for others to go on from."""
+    parent: tuple[Path, int] | None = None
+    """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
         before = read_json(self.folder / RESULT)
         if worker.group.from_first(bool(before and before["step"] >= self.until)):
             return read_json(self.folder / RESULT)
         session = worker.kept.get("session")
-        if session is None or session.order.key != self.key or session.step > self.until:
+        if session is None or not session.goes_on_with(self):
             worker.drop()
             session = worker.kept["session"] = Session(self, worker)
         session.advance(self)
@@ -126,13 +135,13 @@ class Session:
     def __init__(self, order: Train, worker: Any):
         self.order, self.worker = order, worker
         group = worker.group
-        self.rows, self.valid = Prepared(order.train_rows), Prepared(order.valid_rows)
+        self.rows, self.valid = rows_of(order)
         self.pad = pad_id(order.model.folder)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.column("labels")
         self.metric: Any = find("metrics", order.metric)()
         self.batches = Batches(len(self.rows), order.train.batch, order.accumulation, order.seed, group.rank, group.world)
-        self.step, self.busy_s = 0, 0.0
+        self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
@@ -141,8 +150,7 @@ class Session:
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
-        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
-        saved = order.folder / "latest" / name if name else None
+        saved = self._saved()
         facts = checkpoints.facts(saved) if saved else {}
         if saved and facts["world"] == group.world:
             module.load_state_dict(checkpoints.weights(saved), strict=False)
@@ -156,15 +164,33 @@ class Session:
         if saved:
             ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
             zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
-            self.step, self.curve, self.busy_s, self.best = facts["step"], facts["curve"], facts["busy_s"], facts["best"]
+            self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
+            self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
+
+    def _saved(self) -> Path | None:
+        """The checkpoint to go on from; None is the start."""
+        order, group = self.order, self.worker.group
+        if order.parent is not None:
+            folder, step = order.parent
+            saved = checkpoints.at(folder / "latest", step)
+            if not group.from_first(group.rank == 0 and checkpoints.is_valid(saved)):
+                raise RunFailed(f"the checkpoint '{saved}' to go on from is not there or not whole")
+            return saved
+        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
+        return order.folder / "latest" / name if name else None
+
+    def goes_on_with(self, order: Train) -> bool:
+        """Whether what is in memory is where `order` begins."""
+        same = self.order.key == order.key and self.order.train == order.train
+        return same and order.parent is None and self.step <= order.until
 
     def advance(self, order: Train) -> None:
         """Train to `order.until`, validate where the config says and at the end, save."""
         from heliostat.train.loop import Loop
 
         self.order = order
-        began, already = time.monotonic(), self.busy_s
+        self._began, already = time.monotonic(), self.busy_s
         loop = Loop(self.engine, self._logits, order.train.objective.per_row, self._share, self._lr, self.worker.group, order.seed)
         every = validation_interval(order.train, len(self.rows))
         for done in loop.run(self.step, order.until):
@@ -172,7 +198,7 @@ class Session:
             self._tell(done)
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
                 self._validate(done)
-                self.busy_s = already + time.monotonic() - began
+                self.busy_s = already + time.monotonic() - self._began
         self._save(order)
 
     def _lr(self, step: int) -> float:
@@ -211,12 +237,28 @@ class Session:
         better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
         if better:
             self.best = {"step": done.step, "value": value}
+            if self.order.objectives:
+                self.best["objectives"] = self._measured(logits_NC)
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
             self.best_fresh = True
         self.worker.post({"kind": "valid", "key": self.order.key, "step": done.step, "value": value, "loss": done.loss, "epoch": epoch})
 
     best_fresh = False
+
+    def _measured(self, logits_NC: np.ndarray) -> dict[str, float]:
+        """The objectives of the weights of now."""
+        from heliostat.train.live import Live
+
+        order, group, busy = self.order, self.worker.group, self.busy_s + time.monotonic() - self._began
+        live = Live(
+            self.engine.module, order.task, order.model.folder, self.valid, logits_NC, self.targets_N, self.pad, group, order.seed, busy
+        )
+        found = {objective.label(): float(objective.measure(live)) for objective in order.objectives}
+        for name, value in found.items():
+            if not math.isfinite(value):
+                raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
+        return group.from_first(found)
 
     def _save(self, order: Train) -> None:
         """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
@@ -233,7 +275,7 @@ class Session:
             weights = zero.whole_weights(self.engine.module, group.rank)
             shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
-            if group.rank == 0:
+            if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
         if group.rank == 0:
             write_json(folder / RESULT, {"step": self.step, **state})
@@ -243,6 +285,17 @@ class Session:
         """Free the engine; the process group stays."""
         self.engine.destroy()
         self.engine = None
+
+
+def rows_of(order: Training) -> tuple[Rows, Rows]:
+    """(rows to train on, rows to validate on)."""
+    train, valid = Prepared(order.train_rows), Prepared(order.valid_rows)
+    if order.fold is None:
+        return train, valid
+    which, count, seed = order.fold
+    every = train.beside(valid)
+    held_N = folds(every.column("id"), every.column("labels"), count, seed) == which
+    return every.only(~held_N), every.only(held_N)
 
 
 def _latest_name(folder: Path) -> str | None:

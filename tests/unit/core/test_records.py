@@ -32,7 +32,7 @@ def test_a_ledger_cut_at_any_byte_replays_its_whole_lines(tmp_path: Path) -> Non
         path.write_bytes(data[:cut])
         whole = sum(end <= cut for end in ends)
         ledger = Ledger(path)
-        assert ledger.events == EVENTS[:whole], cut
+        assert ledger.read() == EVENTS[:whole], cut
         ledger.append({"event": "after", "cut": cut})
         ledger.close()
         assert replay(path)[0] == [*EVENTS[:whole], {"event": "after", "cut": cut}]
@@ -104,3 +104,30 @@ def test_provenance_describes_this_machine(tmp_path: Path) -> None:
     json.dumps(told)
     assert locate("~").is_absolute()
     assert locate("package:heliostat/core").is_dir()
+
+
+def test_an_event_that_cannot_be_written_leaves_the_ledger_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk takes a part of a line: none of it stays, and the ledger can be written again when there is room."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.append(EVENTS[0])
+    whole = ledger.path.read_bytes()
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, line):
+            return self.file.write(line[: len(line) // 2])
+
+    file = ledger._file
+    ledger._file = Full(file)
+    with pytest.raises(RunFailed, match="No space left on device.*Make room"):
+        ledger.append(EVENTS[1])
+    assert ledger.path.read_bytes() == whole
+    ledger._file = file
+    ledger.append(EVENTS[1])
+    assert ledger.read() == EVENTS[:2]
+    ledger.close()

@@ -135,8 +135,8 @@ def test_closing_lets_everyone_go():
         await settle()
         await box.close("the gang was closed")
         assert await asyncio.gather(*taking) == [(-1, None), (-1, None)]
-        assert {((await g).reason, (await g).error) for g in giving} == {("lost", "the gang was closed")}
-        assert (await box.submit("c")).reason == "lost"
+        assert {((await g).reason, (await g).error) for g in giving} == {("closed", "the gang was closed")}
+        assert (await box.submit("c")).reason == "closed"
         assert await box.take(0, -1) == (-1, None)
 
     run(story)

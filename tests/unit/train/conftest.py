@@ -82,6 +82,9 @@ class Attendee:
     def exchange(self, value):
         return self.meeting.exchange(self.rank, value)
 
+    def seed(self, value):
+        torch.manual_seed(value)
+
     def mean(self, value):
         return torch.stack(self.exchange(value)).mean(0)
 
@@ -144,12 +147,9 @@ def ground(tmp_path_factory):
 
 
 @pytest.fixture
-def worker(monkeypatch):
-    """`worker()` is a gang's only rank, just started; its engines are plain torch."""
-    from heliostat.engine import zero
+def worker():
+    """`worker()` is a gang's only rank, just started."""
     from heliostat.engine.models import Store
-
-    monkeypatch.setattr(zero, "start", lambda module, optimizer, plan: PlainEngine(module, optimizer, plan.accumulation))
 
     class Worker:
         def __init__(self):

@@ -6,27 +6,17 @@ import pytest
 
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import RunFailed
+from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.engine.orders import ModelSource, Reply
 from heliostat.tasks.text_classification import TextClassification
 from heliostat.train.config import TrainConfig
-from heliostat.tune import stage
+from heliostat.tasks.config import ModelConfig
+from heliostat.tune import finalists, running, stage
 from heliostat.tune.config import TuneConfig
+from heliostat.tune.running import Ground, Running
 from heliostat.tune.schedulers.base import Job
-from heliostat.tune.stage import Running, expected_jobs
-
-
-@pytest.mark.parametrize(
-    ("scheduler", "trials", "jobs"),
-    [
-        ({"use": "full"}, 8, 8),
-        ({"use": "asha", "eta": 2, "first": 0.25}, 8, 8 + 4 + 2),
-        ({"use": "asha", "eta": 4, "first": 0.25}, 10, 10 + 2),
-        ({"use": "asha", "first": 1}, 5, 5),
-    ],
-)
-def test_jobs_of_a_whole_sweep(scheduler, trials, jobs):
-    assert expected_jobs(TuneConfig(trials=trials, scheduler=scheduler, finalists=1)) == jobs
+from heliostat.tune.trial import Sections
 
 
 class Told(Progress):
@@ -41,24 +31,25 @@ class Told(Progress):
 
 
 @pytest.fixture
-def running(tmp_path, monkeypatch):
-    """`running(**config)` is a sweep whose trainings have 16 steps and are never run."""
+def sweeping(tmp_path, monkeypatch):
+    """`sweeping(**config)` is a sweep whose trainings have 16 steps and are never run."""
 
     def training(config, *, ctx, source, corpus, task, key="train"):
         own = {"task": task, "key": f"{ctx.fingerprint}/{key}", "folder": ctx.folder / key, "model": source, "labels": corpus.labels}
         own |= {"train": config, "train_rows": tmp_path, "valid_rows": tmp_path, "seed": 1, "total": 16, "metric": "accuracy"}
         return own | {"micro_rows": config.batch, "accumulation": 1}
 
-    monkeypatch.setattr(stage, "training", training)
-    monkeypatch.setattr(stage, "source_of", lambda model: ModelSource(folder="anywhere"))
+    monkeypatch.setattr(running, "training", training)
+    monkeypatch.setattr(running, "source_of", lambda model: ModelSource(folder=model.path))
     corpus = Corpus(fingerprint="c", path=tmp_path, labels=("a", "b"), rows={}, dropped={}, read=0)
 
     made = []
 
     def make(**config):
-        ctx = SimpleNamespace(folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=None)
+        ctx = SimpleNamespace(folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=None, layout=Layout())
         task = TextClassification(metric=config.pop("task_metric", "accuracy"))
-        made.append(Running(TuneConfig(**{"trials": 4, "finalists": 2, **config}), ctx, TrainConfig(), None, corpus, task))
+        ground = Ground(Sections(TrainConfig(), ModelConfig(path="anywhere"), task), corpus)
+        made.append(Running(TuneConfig(**{"trials": 4, "finalists": 2, **config}), ctx, ground))
         return made[-1]
 
     yield make
@@ -85,106 +76,157 @@ def record(run, replies):
     return taken
 
 
-def test_each_trial_has_its_own_settings_seed_and_key(running):
-    run = running()
+def test_each_trial_has_its_own_settings_seed_and_key(sweeping):
+    run = sweeping()
+    record(run, [good(0.5), good(0.8), good(0.6), good(0.7), good(0.7)])
     fields = [run.fields(number) for number in range(4)]
     assert len({f["train"].optimizer.lr for f in fields}) == 4
     assert len({f["seed"] for f in fields}) == 4
     assert len({f["key"] for f in fields}) == 4
     assert fields[2]["train"].optimizer.lr == run.settings(2)["train.optimizer.lr"]
-    assert running().fields(2)["seed"] == fields[2]["seed"]
+    run.ledger.close()
+    assert sweeping().fields(2)["seed"] == fields[2]["seed"]
 
 
-def test_an_order_brings_a_trial_to_its_rung(running):
-    run = running()
+def test_an_order_brings_a_trial_to_its_rung(sweeping):
+    run = sweeping()
+    record(run, [good(0.5), good(0.8)])
     orders = [run.order_for(Job(1, rung)) for rung in range(3)]
     assert [(order.until, order.resumable) for order in orders] == [(4, True), (8, True), (16, False)]
 
 
-def test_trials_end_as_the_ledger_says(running):
-    run = running(scheduler={"use": "asha", "decision_lag": 0}, max_identical_failures=9)
+def test_trials_end_as_the_ledger_says(sweeping):
+    run = sweeping(scheduler={"use": "asha", "decision_lag": 0}, max_identical_failures=9)
     taken = record(run, [good(0.5), good(0.8), good(0.9, 8), bad("diverged", "the loss became nan")])
     assert [(j.trial, j.rung) for j in taken] == [(0, 0), (1, 0), (1, 1), (2, 0)]
     record(run, [good(0.7), bad()])
-    done = {t.number: t for t in run.trials()}
+    done = {t.number: t for t in stage.trials_of(run)}
     ends = [("stopped", 1, 0.5), ("stopped", 2, 0.9), ("failed", 0, None), ("failed", 1, 0.7)]
     assert [(t.state, t.rung, t.best) for t in done.values()] == ends
     assert done[2].error == "the loss became nan"
     assert done[1].best_step == 8
 
 
-def test_the_ledger_alone_gives_the_state_back(running):
-    run = running()
+def test_the_ledger_alone_gives_the_state_back(sweeping):
+    run = sweeping()
     record(run, [good(0.5), good(0.8), good(0.6)])
     run.ledger.close()
-    again = running()
-    assert again.trials() == run.trials()
+    again = sweeping()
+    assert stage.trials_of(again) == stage.trials_of(run)
     assert again.decisions.results == run.decisions.results
 
 
-def test_smaller_is_better_when_the_metric_says_so(running):
-    run = running(metric="log_loss", scheduler={"use": "asha", "decision_lag": 0})
+def test_smaller_is_better_when_the_metric_says_so(sweeping):
+    run = sweeping(metric="log_loss", scheduler={"use": "asha", "decision_lag": 0})
     taken = record(run, [good(0.9), good(0.2), good(0.1)])
     assert (taken[2].trial, taken[2].rung) == (1, 1)
     assert "best log_loss 0.1000 (trial 0001)" in run.ctx.show.notes[-1][2]
 
 
-def test_a_negative_value_is_shown_as_it_is(running):
-    run = running(metric="matthews")
+def test_a_negative_value_is_shown_as_it_is(sweeping):
+    run = sweeping(metric="matthews")
     record(run, [good(-0.25)])
     assert run.ctx.show.trials[-1][2]["value"] == -0.25
     assert "best matthews -0.2500 (trial 0000)" in run.ctx.show.notes[-1][2]
 
 
-def test_identical_failures_stop_a_sweep_and_it_says_what_failed(running):
-    run = running(max_identical_failures=2, trials=9)
+def test_identical_failures_stop_a_sweep_and_it_says_what_failed(sweeping):
+    run = sweeping(max_identical_failures=2, trials=9)
     record(run, [bad(), good(0.5), bad(error="OSError: disk")])
     assert not run.decisions.stopped
     record(run, [bad()])
     assert run.decisions.stopped
     with pytest.raises(RunFailed, match=r"3 jobs failed \(2 x ValueError: shape; 1 x OSError: disk\)"):
-        run.refuse_if_nothing_worked()
+        stage.refuse_if_nothing_worked(run, stage.trials_of(run))
 
 
-def test_diverged_trials_do_not_stop_a_sweep(running):
-    run = running(max_identical_failures=2)
+def test_diverged_trials_do_not_stop_a_sweep(sweeping):
+    run = sweeping(max_identical_failures=2)
     record(run, [bad("diverged", "nan"), bad("diverged", "nan"), bad("diverged", "nan"), good(0.4)])
     assert not run.decisions.stopped
-    run.refuse_if_nothing_worked()
+    stage.refuse_if_nothing_worked(run, stage.trials_of(run))
 
 
-def test_a_sweep_without_one_good_trial_has_failed(running):
-    run = running(max_identical_failures=9)
+def test_a_sweep_without_one_good_trial_has_failed(sweeping):
+    run = sweeping(max_identical_failures=9)
     record(run, [bad("diverged", f"nan {n}") for n in range(4)])
     with pytest.raises(RunFailed, match="4 jobs failed"):
-        run.refuse_if_nothing_worked()
+        stage.refuse_if_nothing_worked(run, stage.trials_of(run))
 
 
-def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(running, monkeypatch):
-    run = running(finalists=3, trials=5, scheduler={"use": "full"}, max_identical_failures=9)
+def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping, monkeypatch):
+    run = sweeping(finalists=3, trials=5, scheduler={"use": "full"}, max_identical_failures=9)
     record(run, [good(0.5), good(0.9), bad(), good(0.9), good(0.6)])
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2}) for _ in orders])
-    monkeypatch.setattr(stage, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
-    assert run.finalists(run.trials()) == [
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
+    monkeypatch.setattr(finalists.checkpoints, "latest", lambda folder: folder)
+    best = finalists.ranked(stage.trials_of(run))[:3]
+    assert finalists.export(run, best) == [
         ("mark/trial-0001", "trial-0001", "mark/best-0"),
         ("mark/trial-0003", "trial-0003", "mark/best-1"),
         ("mark/trial-0004", "trial-0004", "mark/best-2"),
     ]
 
 
-def test_wall_time_adds_up_over_attempts(running):
-    run = running()
-    run.note_wall(3.0)
-    again = running()
-    again.note_wall(4.0)
-    assert again.wall_s == 7.0
+def test_a_finalist_whose_weights_were_given_up_for_disk_is_made_again(sweeping, monkeypatch):
+    run = sweeping(finalists=1, scheduler={"use": "asha", "decision_lag": 0})
+    record(run, [good(0.5), good(0.8), good(0.9, 8)])
+    performed = []
+    run.ctx.engine = SimpleNamespace(perform=performed.append, perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2})])
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
+    assert finalists.export(run, finalists.ranked(stage.trials_of(run))[:1]) == ["mark/trial-0001"]
+    assert [(order.key, order.until) for order in performed] == [("mark/trial-0001", 8)]
 
 
-def test_only_what_the_finalists_need_is_kept(running, tmp_path):
-    run = running()
-    for name in ("trial-0000/latest/x", "trial-0001/latest/x", "trial-0001/best/x", "ray/x"):
+def test_wall_time_goes_on_after_a_kill(sweeping):
+    run = sweeping()
+    run._before = 30.0
+    record(run, [good(0.5)])
+    run.ledger.close()
+    assert 30.0 <= sweeping().wall_s < 40.0
+
+
+@pytest.mark.parametrize(("budget", "price", "ended"), [({"hours": 1}, None, "hours"), ({"cost": 5}, 5.0, "cost")])
+def test_a_budget_lets_what_runs_end_and_begins_nothing(sweeping, budget, price, ended):
+    run = sweeping(budget=budget)
+    run.ctx.layout = Layout(cost_per_hour=price)
+    job = run.decisions.next()
+    assert not run.stop()
+    run._before = 3600.0
+    assert run.stop()
+    assert run.decisions.next() is None
+    run.record(job, good(0.5))
+    assert run.decisions.done
+    assert run.ended == ended
+
+
+def test_a_disk_budget_takes_the_worst_paused_trials_state(sweeping, tmp_path):
+    run = sweeping(budget={"checkpoint_gb": 350e-9}, finalists=1, scheduler={"use": "asha", "decision_lag": 0, "eta": 4, "first": 0.25})
+    for number, value in enumerate((0.8, 0.5, 0.7)):
+        job = run.decisions.next()
+        run.order_for(job)
+        folder = tmp_path / "tune" / f"trial-{number:04d}" / "latest"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x" * 100)
+        run.record(job, good(value))
+    run.order_for(run.decisions.next())
+    assert [p.parent.name for p in sorted((tmp_path / "tune").glob("*/latest"))] == ["trial-0000", "trial-0002"]
+
+
+def test_objectives_are_weighed_into_the_value_and_kept(sweeping):
+    run = sweeping(objectives=[{"use": "latency", "weight": 0.01}], scheduler={"use": "full"})
+    reply = good(0.9)
+    reply.value["best"]["objectives"] = {"latency": 20.0}
+    record(run, [reply])
+    (trial,) = stage.trials_of(run)
+    assert (trial.value, trial.best, trial.objectives) == (pytest.approx(0.7), 0.9, {"latency": 20.0})
+
+
+def test_only_what_the_finalists_need_is_kept(sweeping, tmp_path):
+    run = sweeping()
+    for name in ("trial-0000/latest/x", "trial-0001/latest/x", "trial-0001/best/x", "confirm-trial-0001-0/best/x"):
         (tmp_path / "tune" / name).mkdir(parents=True)
     (tmp_path / "tune" / "trial-0001" / "valid.npy").touch()
-    run.forget_others([SimpleNamespace(name="trial-0001")])
+    stage.forget_others(run, [SimpleNamespace(name="trial-0001")])
     left = sorted(str(p.relative_to(tmp_path / "tune")) for p in (tmp_path / "tune").rglob("*"))
     assert left == ["ledger.jsonl", "trial-0001", "trial-0001/valid.npy"]

@@ -1,0 +1,68 @@
+"""A training in a gang, as an objective or a suite sees it: the weights of now, before anything is exported."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from heliostat.engine.predict import columns, embedded, on
+from heliostat.engine.streams import Rows, open_tokenizer
+
+
+@dataclass(frozen=True)
+class Live:
+    """What may be asked about a training. Every worker of the gang asks the same things in the same order."""
+
+    module: Any
+    """The model with its weights of now."""
+    task: Any
+    folder: str
+    """The model folder it started from: its tokenizer."""
+    valid: Rows
+    logits_NC: np.ndarray
+    """Validation logits [rows, labels] of the weights of now."""
+    targets_N: np.ndarray
+    pad: int
+    group: Any
+    seed: int
+    busy_s: float
+    """Seconds of training and validation so far."""
+
+    def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [texts, width]: what `Engine.embed` gives for an exported model."""
+        with _evaluating(self.module):
+            return embedded(self.module, texts, self.task, open_tokenizer(self.folder), self.group)
+
+    def latency_ms(self, rows: int) -> float:
+        """Median milliseconds of one validation row at a time, tokenising left out."""
+        import torch
+
+        took = []
+        with _evaluating(self.module), torch.no_grad():
+            for i in [0, 0, *range(min(rows, len(self.valid)))]:  # the first two warm up
+                batch = on(self.task.collate(columns(self.valid, np.array([i])), self.pad), self.group.device)
+                began = time.perf_counter()
+                self.task.logits(self.module, batch).cpu()
+                took.append(1e3 * (time.perf_counter() - began))
+        return float(np.median(took[2:]))
+
+    def parameters(self) -> int:
+        """Parameters of the whole model, wherever ZeRO keeps them."""
+        return sum(getattr(p, "ds_numel", None) or p.numel() for p in self.module.parameters())
+
+
+class _evaluating:
+    """The module in evaluation mode for a while."""
+
+    def __init__(self, module: Any):
+        self.module, self.was_training = module, module.training
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *exc: object) -> None:
+        self.module.train(self.was_training)

@@ -1,0 +1,152 @@
+"""The best trials of a sweep: trained again with other seeds or on folds when the config asks for it, exported, verified.
+
+Repetition r of every finalist has the same seed, or holds out the same fold, so that finalists are compared in pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from heliostat.artifacts import Confirmation, Confirmed, Interval, Model, Trial
+from heliostat.core import seeds
+from heliostat.core.errors import RunFailed
+from heliostat.engine import checkpoints
+from heliostat.engine.orders import Reply
+from heliostat.engine.streams import Prepared, total_steps
+from heliostat.train.session import Export, Train
+from heliostat.train.stage import exported
+from heliostat.tune.config import Confirm
+from heliostat.tune.room import trial_name
+from heliostat.tune.running import Running
+from heliostat.tune.schedulers.base import Job
+
+CONFIRM = "confirm"
+CONFIDENCE = 0.95
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that gave a number and did not fail, best first; ties go to the lower number."""
+    able = [t for t in trials if t.value is not None and t.state != "failed"]
+    return sorted(able, key=lambda t: (-float(t.value or 0.0), t.number))
+
+
+def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
+    """Train the finalists again; what that showed, best first. None when the config does not ask for it."""
+    settings = run.config.confirm
+    if settings is None or not finalists:
+        return None
+    from heliostat.engine import trials
+
+    wanted = Repetitions(run, settings, [t.number for t in finalists])
+    if not wanted.done:
+        most = min(len(wanted.waiting), run.config.side_by_side())
+        trials.Sweep(wanted, run.ctx.engine, most=most, order_for=wanted.order_for, record=wanted.record).run()
+    values = {number: [wanted.values[number, r] for r in range(wanted.count)] for number in wanted.numbers}
+    share = 1.0 / (settings.folds - 1) if settings.folds else 0.0
+    return concluded(values, settings, larger_is_better=run.mode == "max", held_out_share=share)
+
+
+class Repetitions:
+    """The trainings of a confirmation, as `trials.Sweep` wants its decisions; what is on the ledger is not done again."""
+
+    def __init__(self, run: Running, confirm: Confirm, numbers: list[int]):
+        self.run, self.confirm, self.numbers = run, confirm, numbers
+        self.count = confirm.folds or confirm.seeds or 0
+        self.values: dict[tuple[int, int], float] = {
+            (e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM
+        }
+        jobs = [Job(number, rep) for rep in range(self.count) for number in numbers]
+        self.waiting = deque(job for job in jobs if job.key not in self.values)
+        self.total = len(jobs)
+
+    def next(self) -> Job | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def requeue(self, job: Job) -> None:
+        self.waiting.append(job)
+
+    @property
+    def done(self) -> bool:
+        return not self.waiting
+
+    def order_for(self, job: Job) -> Train:
+        """A whole training of a finalist, with the seed or the fold of its repetition."""
+        run, rep = self.run, job.rung
+        key = f"{CONFIRM}-{trial_name(job.trial)}-{rep}"
+        if self.confirm.folds is None:
+            fields = run.again(job.trial, key, seed=seeds.derive(run.ctx.seed, CONFIRM, rep))
+        else:
+            fold = (rep, self.confirm.folds, seeds.derive(run.ctx.seed, "folds"))
+            fields = run.again(job.trial, key, seed=run.seed_of(job.trial), fold=fold)
+            rows = len(Prepared(fields["train_rows"])) + len(Prepared(fields["valid_rows"]))
+            held = len(range(rep, rows, self.confirm.folds))
+            fields["total"] = total_steps(rows - held, fields["train"].batch, fields["train"].epochs)
+        return Train(**fields, until=fields["total"], resumable=False, threads=run.threads)
+
+    def record(self, job: Job, reply: Reply) -> None:
+        """A repetition is over; one that failed fails the run, for a winner that cannot be trained again is none."""
+        if reply.error is not None:
+            raise RunFailed(f"confirming trial {job.trial}: repetition {job.rung} failed: {reply.error}")
+        value = float(reply.value["best"]["value"])
+        self.run.ledger.append({"event": CONFIRM, "trial": job.trial, "rep": job.rung, "value": value, "busy_s": reply.value["busy_s"]})
+        self.values[job.key] = value
+        done = self.total - len(self.waiting)
+        self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {value:.4f}")
+
+
+def concluded(values: dict[int, list[float]], confirm: Confirm, *, larger_is_better: bool, held_out_share: float) -> Confirmation:
+    """Means with intervals, best first, and whether the first is better than the second.
+
+    `held_out_share` is test rows over training rows of a fold (0 for seeds): folds share training rows, so their variance is
+    corrected as Nadeau and Bengio (2003) do.
+    """
+    sign = 1.0 if larger_is_better else -1.0
+    order = sorted(values, key=lambda n: (-sign * float(np.mean(values[n])), n))
+    finalists = tuple(Confirmed(trial=n, values=tuple(values[n]), mean=interval(values[n], held_out_share)) for n in order)
+    p_value = None
+    if len(order) > 1:
+        p_value = paired_p_value(np.subtract(values[order[0]], values[order[1]]), held_out_share)
+    how: Any = "folds" if confirm.folds else "seeds"
+    return Confirmation(how=how, finalists=finalists, p_value=p_value, significant=p_value is not None and p_value < confirm.alpha)
+
+
+def interval(values: Sequence[float], held_out_share: float) -> Interval:
+    """Mean of repetitions with its 95 % interval (Student's t, variance corrected for shared training rows)."""
+    from scipy import stats
+
+    count, mean = len(values), float(np.mean(values))
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * float(np.std(values, ddof=1)) * math.sqrt(1 / count + held_out_share)
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def paired_p_value(differences: np.ndarray, held_out_share: float) -> float:
+    """Two-sided p-value of the paired t-test that the mean difference is 0 (corrected resampled t-test for folds)."""
+    from scipy import stats
+
+    count, mean = len(differences), float(np.mean(differences))
+    spread = float(np.std(differences, ddof=1)) * math.sqrt(1 / count + held_out_share)
+    if spread == 0.0:
+        return 1.0 if mean == 0.0 else 0.0
+    return float(2 * stats.t.sf(abs(mean) / spread, count - 1))
+
+
+def export(run: Running, finalists: list[Trial]) -> list[Model]:
+    """The finalists' models at their best step, exported and verified, in the order given."""
+    engine, folder = run.ctx.engine, run.ctx.folder
+    outs = [folder / "models" / trial_name(t.number) for t in finalists]
+    fields = [run.fields(t.number) for t in finalists]
+    lost = [own for own in fields if checkpoints.latest(own["folder"] / "best") is None]
+    for own, trial in ((own, t) for own, t in zip(fields, finalists, strict=True) if own in lost):
+        (own["folder"] / "result.json").unlink(missing_ok=True)  # its weights went with the disk budget: the same ones are made again
+        until = max(1, round(run.rungs[trial.rung - 1] * own["total"]))
+        engine.perform(Train(**own, until=until, resumable=False, threads=run.threads))
+    replies = engine.perform_all([Export(**own, out=out) for own, out in zip(fields, outs, strict=True)])
+    return [
+        exported(own, out, reply.value, name=out.name, stage=run.ctx.name, fingerprint=f"{run.ctx.fingerprint}/best-{rank}")
+        for rank, (own, out, reply) in enumerate(zip(fields, outs, replies, strict=True))
+    ]

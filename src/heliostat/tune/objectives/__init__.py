@@ -1,0 +1,1 @@
+"""What a sweep weighs beside its metric."""

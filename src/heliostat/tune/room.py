@@ -1,0 +1,64 @@
+"""Disk for checkpoints: how much a sweep uses, and whose checkpoints go when a budget is reached.
+
+A checkpoint that is gone costs time and nothing else: a training without one begins at its start and gives the same weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PARTS = ("latest", "best")
+GB = 10**9
+
+
+@dataclass
+class Room:
+    """Bytes of every trial's checkpoints below `folder`; `limit` is the budget, None is off."""
+
+    folder: Path
+    limit: float | None
+    used: dict[int, dict[str, int]] = field(default_factory=dict)
+    total: int = 0
+    peak: int = 0
+    largest: int = 0
+    """Largest checkpoints of one trial so far: what the next job may need."""
+
+    def measure(self, trial: int) -> None:
+        """A trial has saved."""
+        self.total -= sum(self.used.get(trial, {}).values())
+        self.used[trial] = {part: bytes_below(self.folder / trial_name(trial) / part) for part in PARTS}
+        own = sum(self.used[trial].values())
+        self.total += own
+        self.largest, self.peak = max(self.largest, own), max(self.peak, self.total)
+
+    def make(self, jobs: int, worst_first: Sequence[int], running: Collection[int], best: Collection[int]) -> None:
+        """Make room for `jobs` trials that are about to save. Paused trials lose their state, the worst first; then all but the
+        `best` lose the weights of their best step. `worst_first` are all trials with a value."""
+        if self.limit is None or self.total + jobs * self.largest <= self.limit:
+            return
+        paused = [n for n in worst_first if n not in running]
+        for part in PARTS:
+            for number in paused:
+                if self.total + jobs * self.largest <= self.limit:
+                    return
+                if not (part == "best" and number in best):
+                    self._drop(number, part)
+
+    def _drop(self, number: int, part: str) -> None:
+        gone = self.used.get(number, {}).pop(part, 0)
+        if gone:
+            shutil.rmtree(self.folder / trial_name(number) / part, ignore_errors=True)
+            self.total -= gone
+
+
+def trial_name(number: int) -> str:
+    """trial-0007."""
+    return f"trial-{number:04d}"
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of all files below `folder`; 0 when it is not there."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.exists() else 0

@@ -1,0 +1,232 @@
+"""What a sweep knows while it runs: the orders of its jobs, what their replies mean, when it has to stop.
+
+Every fact it could lose is on the ledger; the rest (what is drawn, what is on disk) is worked out again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from heliostat.artifacts import Corpus, Scores
+from heliostat.core import seeds
+from heliostat.core.family import find
+from heliostat.core.ledger import Ledger
+from heliostat.core.workspace import Context
+from heliostat.engine.driver import source_of
+from heliostat.engine.orders import Reply
+from heliostat.train.session import Train
+from heliostat.train.stage import training
+from heliostat.tune import outlook
+from heliostat.tune.config import TuneConfig
+from heliostat.tune.decisions import Decisions
+from heliostat.tune.proposals import Proposals
+from heliostat.tune.room import GB, Room, trial_name
+from heliostat.tune.schedulers.base import Job
+from heliostat.tune.trial import Sections, corpus_mark, sections
+from heliostat.tune.weighing import Weighing, weighing
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every trial of a sweep starts from."""
+
+    sections: Sections
+    """The parts of the config that a trial may change."""
+    corpus: Corpus
+    corpora: dict[str, Corpus] = field(default_factory=dict)
+    """The corpora of searched `corpus.` values, by `corpus_mark`."""
+    suites: dict[str, Any] = field(default_factory=dict)
+    """`evaluate.general`, for objectives that measure it."""
+    base: Scores | None = None
+    """Scores of the base model, for limits that are relative to it."""
+
+
+@dataclass
+class Running:
+    """One sweep at work."""
+
+    config: TuneConfig
+    ctx: Context
+    ground: Ground
+    threads: int = 1
+    startup_s: float | None = None
+    best: tuple[float, int, float] | None = None
+    """(value, trial, metric) of the best trial so far."""
+    ended: Literal["all", "hours", "cost"] = "all"
+    alike: bool = False
+    """Whether identical failures stopped it."""
+    failures: Counter[str] = field(default_factory=Counter)
+    values: dict[int, float] = field(default_factory=dict)
+    """Trial to its value at its last rung."""
+    out: set[int] = field(default_factory=set)
+    """Trials that are handed out."""
+
+    def __post_init__(self) -> None:
+        config, ctx, ground = self.config, self.ctx, self.ground
+        self.metric_name = config.metric or ground.sections.task.metric
+        metric: Any = find("metrics", self.metric_name)
+        self.mode: Literal["max", "min"] = config.mode or metric.mode
+        self.weighing: Weighing = weighing(self.mode, config.objectives, ground.suites, ground.base, ctx.seed)
+        self.space, self.rungs = config.searched(), config.scheduler.rungs()
+        self.ledger = Ledger(ctx.folder / "ledger.jsonl")
+        self.room = Room(ctx.folder, config.budget.checkpoint_gb and config.budget.checkpoint_gb * GB)
+        self._fields: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._expected = outlook.expected_jobs(config, self.ctx.seed)
+        self._began, self._before = time.monotonic(), 0.0
+        events = self.ledger.read()
+        self.decisions = Decisions(config.scheduler, config.trials, self._proposals(), events, self.ledger.append)
+        for event in events:
+            self._remember(event)
+
+    def _proposals(self) -> Proposals:
+        """The sampler, told of an older sweep when there is one."""
+        config, first = self.config, list(self.config.first_points)
+        older = None
+        if config.warm_start:
+            from heliostat.tune.earlier import earlier
+
+            older = earlier(config.warm_start, self.space, metric=self.metric_name, rungs=self.rungs)
+            first += older.first_points
+            self.ctx.show.message(older.told)
+        proposals = Proposals(config.sampler, self.space, config.trials, self.ctx.seed, first)
+        for told in older.trials if older else ():
+            proposals.tell(told)
+        return proposals
+
+    def _remember(self, event: dict[str, Any]) -> None:
+        """What an event of an earlier attempt said."""
+        if event["event"] == "result":
+            self._before = max(self._before, float(event.get("wall_s", 0.0)))
+            self._count(event["trial"], event["value"], event)
+            self.room.measure(event["trial"])
+
+    # Orders
+
+    def settings(self, number: int) -> dict[str, Any]:
+        """What trial `number` tries now."""
+        return self.decisions.settings[number]
+
+    def fields(self, number: int) -> dict[str, Any]:
+        """The fields of trial `number`'s orders."""
+        settings = self.settings(number)
+        if number not in self._fields or self._fields[number][0] is not settings:
+            self._fields[number] = (settings, self._training(settings, trial_name(number)) | {"seed": self.seed_of(number)})
+        return self._fields[number][1]
+
+    def seed_of(self, number: int) -> int:
+        """The seed of a trial's training."""
+        return seeds.derive(self.ctx.seed, "trial", number)
+
+    def _training(self, settings: dict[str, Any], key: str) -> dict[str, Any]:
+        """The fields of a training with these settings."""
+        ground, ctx = self.ground, self.ctx
+        own = sections(ground.sections, settings)
+        mark, source = corpus_mark(settings), source_of(own.model)
+        corpus = ground.corpora[mark] if mark else ground.corpus
+        fields = training(own.train, ctx=ctx, source=source, corpus=corpus, task=own.task, key=key)
+        if mark:  # every trial is judged on the same rows, whatever it trains on
+            fields["valid_rows"] = ctx.engine.prepare(ground.corpus.split("valid"), task=own.task, labels=corpus.labels, model=source)
+        return fields | {"metric": self.metric_name, "objectives": self.weighing.measured}
+
+    def again(self, number: int, key: str, **changes: Any) -> dict[str, Any]:
+        """The fields of trial `number`'s training, to be made once more in a folder of its own."""
+        return self._training(self.settings(number), key) | {"objectives": (), **changes}
+
+    def order_for(self, job: Job) -> Train:
+        """The order that brings a trial to a rung."""
+        self._make_room(job)
+        fields = self.fields(job.trial)
+        parent = None
+        if job.parent is not None:
+            donor = self.fields(job.parent)
+            parent = (donor["folder"], self._steps(donor, job.rung - 1))
+        self.ctx.show.trial(job.trial, "running", {"rung": job.rung + 1, "settings": self.settings(job.trial)})
+        last = job.rung + 1 == len(self.rungs)
+        keep = getattr(self.config.scheduler, "exploits", False)
+        return Train(
+            **fields, until=self._steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
+        )
+
+    def _steps(self, fields: dict[str, Any], rung: int) -> int:
+        return max(1, round(self.rungs[rung] * fields["total"]))
+
+    def _make_room(self, job: Job) -> None:
+        self.out.add(job.trial)
+        if self.room.limit is not None:
+            ranked = sorted(self.values, key=lambda n: (self.values[n], -n))
+            self.room.make(len(self.out), ranked, self.out, set(ranked[-self.config.finalists :]))
+
+    # Replies
+
+    def record(self, job: Job, reply: Reply) -> None:
+        """One job is over: on the ledger, on the screen."""
+        self.out.discard(job.trial)
+        value, facts = self._facts(reply)
+        self.decisions.finish(job, value, facts | {"wall_s": round(self.wall_s, 3)})
+        self._count(job.trial, value, facts)
+        self.room.measure(job.trial)
+        if reply.reason not in ("", "diverged") and self.failures[str(reply.error)] >= self.config.max_identical_failures:
+            self.alike = True
+            self.decisions.stop()
+        self._show(job, value, reply)
+
+    def _facts(self, reply: Reply) -> tuple[float | None, dict[str, Any]]:
+        """(value, what the ledger holds beside it)."""
+        if reply.error is not None:
+            return None, {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": reply.error, "reason": reply.reason}
+        best = reply.value["best"]
+        numbers = best.get("objectives", {})
+        facts = {"curve": reply.value["curve"], "busy_s": reply.value["busy_s"], "best": best, "error": None}
+        return self.weighing.value(best["value"], numbers), facts | ({"objectives": numbers} if numbers else {})
+
+    def _count(self, trial: int, value: float | None, facts: dict[str, Any]) -> None:
+        if value is None:
+            self.failures[str(facts["error"])] += 1
+            self.values.pop(trial, None)
+            return
+        self.values[trial] = value
+        if self.best is None or value > self.best[0]:
+            self.best = (value, trial, float(facts["best"]["value"]))
+
+    def _show(self, job: Job, value: float | None, reply: Reply) -> None:
+        state = "failed" if value is None else ("completed" if job.rung + 1 == len(self.rungs) else "paused")
+        info: dict[str, Any] = {"rung": job.rung + 1, "seconds": reply.seconds, "settings": self.settings(job.trial)}
+        if value is not None:
+            info |= {"value": reply.value["best"]["value"], "metric": self.metric_name, "mode": self.mode}
+            info |= {"objectives": reply.value["best"].get("objectives", {})}
+        self.ctx.show.trial(job.trial, state, info)
+        done, total = len(self.decisions.results), max(self._expected, len(self.decisions.jobs))
+        note = f"best {self.metric_name} {self.best[2]:.4f} (trial {self.best[1]:04d})" if self.best else ""
+        self.ctx.show.update(self.ctx.name, done, total, "rungs", note)
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """Progress of a running trial, from the gangs' own channel."""
+        if event["kind"] != "step" or not event["key"].startswith(f"{self.ctx.fingerprint}/trial-"):
+            return
+        if self.startup_s is None:
+            self.startup_s = time.monotonic() - self._began
+        number = int(event["key"].split("-")[-1])
+        self.ctx.show.trial(number, "running", {k: event[k] for k in ("step", "until", "loss")} | {"settings": self.settings(number)})
+
+    # The end
+
+    @property
+    def wall_s(self) -> float:
+        """Wall time so far, of earlier attempts too, up to the last result each of them recorded."""
+        return self._before + time.monotonic() - self._began
+
+    def stop(self) -> bool:
+        """Whether nothing more may begin; decides it, too."""
+        budget, hours = self.config.budget, self.wall_s / 3600
+        price = self.ctx.layout.cost_per_hour or 0.0
+        if not self.decisions.stopped and budget.hours is not None and hours >= budget.hours:
+            self.ended = "hours"
+            self.decisions.stop()
+        if not self.decisions.stopped and budget.cost is not None and hours * price >= budget.cost:
+            self.ended = "cost"
+            self.decisions.stop()
+        return self.decisions.stopped
+

@@ -1,0 +1,144 @@
+"""The pool of a sweep: orders go to free gangs, a lost gang costs a job nothing, the pool follows the cluster."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import ray
+
+from heliostat.engine import trials
+from heliostat.engine.orders import Reply
+from heliostat.tune.schedulers.base import Job
+
+
+@dataclass(eq=False)
+class Reference:
+    reply: Any
+
+
+class Gang:
+    """Answers at once, unless it is told to be lost at the next order."""
+
+    def __init__(self, name, fate=()):
+        self.name, self.holds, self.fate, self.orders = name, None, deque(fate), []
+
+    def order(self, order):
+        self.orders.append(order)
+        return Reference(self.fate.popleft() if self.fate else Reply(value={"order": order}))
+
+
+class Engine:
+    """Gangs by name; `rooms` is how many fit at each look."""
+
+    def __init__(self, gangs, rooms=(2,)):
+        self.waiting, self.gangs, self.rooms, self.released, self.lost = deque(gangs), [], deque(rooms), [], []
+
+    def room(self):
+        return self.rooms.popleft() if len(self.rooms) > 1 else self.rooms[0]
+
+    def stranded(self):
+        lost, self.lost = self.lost, []
+        return lost
+
+    def muster(self, count):
+        while len(self.gangs) < count and self.waiting:
+            self.gangs.append(self.waiting.popleft())
+        return self.gangs[:count]
+
+    def release(self, gang):
+        self.gangs.remove(gang)
+        self.released.append(gang.name)
+
+
+class Jobs:
+    """A list of jobs as decisions."""
+
+    def __init__(self, jobs):
+        self.waiting, self.out = deque(jobs), 0
+
+    def next(self):
+        if not self.waiting:
+            return None
+        self.out += 1
+        return self.waiting.popleft()
+
+    def requeue(self, job):
+        self.out -= 1
+        self.waiting.append(job)
+
+    @property
+    def done(self):
+        return not self.waiting and not self.out
+
+
+@pytest.fixture(autouse=True)
+def plain_references(monkeypatch):
+    """References hold their reply; one comes in at a time."""
+    monkeypatch.setattr(ray, "wait", lambda references, num_returns, timeout: (references[:1], references[1:]))
+
+    def get(reference):
+        if isinstance(reference.reply, Exception):
+            raise reference.reply
+        return reference.reply
+
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(trials, "LOOK_EVERY_S", 0.0)
+
+
+def sweep(jobs, engine, **changes):
+    decisions, told = Jobs(jobs), []
+
+    def record(job, reply):
+        decisions.out -= 1
+        told.append((job, reply))
+
+    trials.Sweep(decisions, engine, most=2, order_for=lambda job: job.trial, record=record, **changes).run()
+    return told
+
+
+def test_every_job_is_handed_out_once_and_recorded():
+    told = sweep([Job(n, 0) for n in range(7)], Engine([Gang("a"), Gang("b")]))
+    assert sorted(job.trial for job, _ in told) == list(range(7))
+    assert all(reply.value == {"order": job.trial} for job, reply in told)
+
+
+def test_a_trial_goes_back_to_the_gang_that_holds_it():
+    a, b = Gang("a"), Gang("b")
+    sweep([Job(0, 0), Job(1, 0)], Engine([a, b]))
+    sweep([Job(1, 1), Job(0, 1)], Engine([a, b]))
+    assert (a.orders, b.orders) == ([0, 0], [1, 1])
+
+
+CLOSED = Reply(error="the gang was closed", reason="closed")
+DEAD = ray.exceptions.RayActorError()
+
+
+@pytest.mark.parametrize("fate", [CLOSED, DEAD], ids=["closed", "dead"])
+def test_a_lost_gang_is_replaced_and_its_job_runs_again(fate):
+    engine = Engine([Gang("a", [fate]), Gang("b"), Gang("c")])
+    told = sweep([Job(n, 0) for n in range(4)], engine)
+    assert engine.released == ["a"]
+    assert sorted(job.trial for job, reply in told if reply.error is None) == [0, 1, 2, 3]
+
+
+def test_a_job_that_loses_one_gang_after_the_other_has_failed():
+    engine = Engine([Gang(str(i), [CLOSED]) for i in range(3)] + [Gang("last")], rooms=(1,))
+    told = sweep([Job(0, 0), Job(1, 0)], engine)
+    assert {job.trial: reply.error for job, reply in told}.keys() == {0, 1}
+    assert len(engine.released) == 3
+
+
+def test_gangs_are_added_when_the_cluster_grows_and_let_go_when_it_shrinks():
+    a, b = Gang("a"), Gang("b")
+    engine = Engine([a, b], rooms=(1, 1, 2, 2, 2, 1, 1, 1, 1))
+    told = sweep([Job(n, 0) for n in range(12)], engine)
+    assert len(told) == 12
+    assert b.orders
+    assert engine.released == ["a"] or engine.released == ["b"]
+
+
+def test_nothing_is_handed_out_after_a_stop():
+    asked = []
+    told = sweep([Job(n, 0) for n in range(9)], Engine([Gang("a"), Gang("b")]), stop=lambda: bool(asked.append(0)) or len(asked) > 4)
+    assert 0 < len(told) < 9

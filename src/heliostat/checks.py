@@ -7,6 +7,7 @@ section that is malformed silences the checks that would look at it, and no othe
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heliostat import searched, weights
@@ -17,6 +18,7 @@ from heliostat.evaluate.config import DOMAIN
 from heliostat.report.config import COSTS
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
+from heliostat.tune.earlier import earlier, sweep_folder
 from heliostat.tune.objectives.general import General
 from heliostat.tune.trial import Sections
 
@@ -155,6 +157,26 @@ def _placed(place: str, member: Member, problem: str) -> str:
     return f"{place}.{problem}" if option in type(member).model_fields and ":" in problem else f"{place}: {problem}"
 
 
+def _warm_start(config: RunConfig, layout: Layout) -> list[str]:
+    """The older sweep is there, and says something about this one."""
+    tune = config.tune
+    if tune is None or tune.warm_start is None:
+        return []
+    try:
+        sweep_folder(tune.warm_start.run, Path(layout.storage))
+        earlier(
+            tune.warm_start,
+            tune.searched(),
+            metric=tune.metric or config.task.metric,
+            mode=tune.mode,
+            rungs=tune.scheduler.rungs(),
+            objectives=tune.objectives,
+        )
+    except UserError as error:
+        return [f"tune.warm_start: {problem}" for problem in error.problems]
+    return []
+
+
 def _price(config: RunConfig, layout: Layout) -> list[str]:
     if config.tune is None or config.tune.budget.cost is None or layout.cost_per_hour:
         return []
@@ -219,6 +241,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("train layout", _train),
     ("tune", _sweep),
     ("tune evaluate", _objectives),
+    ("tune task layout", _warm_start),
     ("tune layout", _price),
     ("tune train model task corpus layout", _space),
     ("ensemble tune", _ensemble),

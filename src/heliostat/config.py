@@ -25,6 +25,7 @@ from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
 from heliostat.tune.config import TuneConfig
+from heliostat.tune.earlier import sweep_folder
 from heliostat.tune.trial import Sections, corpus_mark, corpus_settings, sections
 
 STAND_INS: dict[str, Any] = {"name": "run", "model": {"path": "."}, "corpus": {"sources": [{"use": "csv", "paths": ["."]}]}}
@@ -91,6 +92,7 @@ def read_config(path: Path, assignments: Sequence[str] = (), layout: Layout | No
     try:
         tree = read_tree(path, assignments)
         config, malformed, found = parse_parts(tree)
+        config = config if other else placed(config, layout or Layout())
         malformed |= {"layout"} if other else set()
         found += checks.problems(config, layout or Layout(), malformed)
         problems += [f"{path}: {problem}" for problem in found]
@@ -99,6 +101,18 @@ def read_config(path: Path, assignments: Sequence[str] = (), layout: Layout | No
     if problems:
         raise UserError(problems)
     return config
+
+
+def placed(config: RunConfig, layout: Layout) -> RunConfig:
+    """The config with the older run of a warm start as a folder, when it is one or names one in the storage."""
+    if config.tune is None or config.tune.warm_start is None:
+        return config
+    try:
+        folder = sweep_folder(config.tune.warm_start.run, Path(layout.storage))
+    except UserError:  # a check tells
+        return config
+    warm = config.tune.warm_start.model_copy(update={"run": str(folder.parent.resolve())})
+    return config.model_copy(update={"tune": config.tune.model_copy(update={"warm_start": warm})})
 
 
 def parse_parts(tree: dict[str, Any]) -> tuple[RunConfig, set[str], list[str]]:

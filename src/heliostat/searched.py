@@ -15,7 +15,7 @@ import numpy as np
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
 from heliostat.searchable import searchable, why_not
-from heliostat.tune.space import Dimension, Space, matches
+from heliostat.tune.space import TRIED_POINTS, Dimension, Space, contradictory, matches
 from heliostat.tune.trial import Sections, corpus_settings, sections
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ MANY_CORPORA = 4096
 """Where counting them ends."""
 CONTEXTS = 3
 """Random surroundings in which each value is tried."""
-TRIED = 4096
-"""Random settings by which the share that the constraints allow is judged."""
-FEWEST = 4
-"""So many of them must be allowed, or drawing an allowed one may fail in the middle of the sweep."""
 
 
 def problems(config: RunConfig, of_trial: Callable[[Sections], list[str]]) -> list[str]:
@@ -39,7 +35,7 @@ def problems(config: RunConfig, of_trial: Callable[[Sections], list[str]]) -> li
     allowed = searchable(config)
     space = config.tune.searched()
     found = [f"tune.space.{path}: {why}" for path in space.dimensions if (why := why_not(path, config, allowed))]
-    return found or [*_corpora(space), *(_tight(config, space) or [*_values(config, space, of_trial), *_first_points(config, space)])]
+    return found or [*_corpora(space), *(_tight(space) or [*_values(config, space, of_trial), *_first_points(config, space)])]
 
 
 def _corpora(space: Space) -> list[str]:
@@ -56,26 +52,17 @@ def _corpora(space: Space) -> list[str]:
     ]
 
 
-def _tight(config: RunConfig, space: Space) -> list[str]:
-    """Constraints that cannot be worked out, or that next to no settings satisfy."""
-    if not space.constraints:
-        return []
-    rng = seeds.rng(config.seed, "checks", "constraints")
-    count = 0
-    for point in rng.random((TRIED, len(space.dimensions))):
-        try:
-            count += space.allows(space.at(point))
-        except UserError as error:
-            return [
-                f"tune.constraints: {problem} A constraint compares numbers with numbers and texts with texts."
-                for problem in error.problems
-            ]
-    if count >= FEWEST:
-        return []
+def _tight(space: Space) -> list[str]:
+    """Constraints that cannot be worked out, or that leave nothing to try."""
+    try:
+        if not space.constraints or not contradictory(space):
+            return []
+    except UserError as error:
+        why = "A constraint compares numbers with numbers and texts with texts."
+        return [f"tune.constraints: {problem} {why}" for problem in error.problems]
     texts = "; ".join(c.text for c in space.constraints)
-    given = "none" if not count else f"only {count}"
     return [
-        f"tune.constraints: of {TRIED:,} random settings {given} satisfy: {texts}. Loosen them, or narrow tune.space to where they hold."
+        f"tune.constraints: none of {TRIED_POINTS:,} random settings satisfies {texts}. Loosen it, or narrow tune.space to where it holds."
     ]
 
 

@@ -97,7 +97,7 @@ SWEEPS = [
     ("space: {corpus.filters.9: {choice: [length]}}", ["'corpus.filters' has no '9'", "Allowed: 0, 1, 2."]),
     ("space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9]}}", ["a corpus of its own", "uniform with a step"]),
     ("space: {corpus.filters.1.min_characters: {int: [1, 40]}}", ["make 40 different corpora", "At most 32"]),
-    ("space: {train.batch: {choice: [8, 16]}}, constraints: [train.batch > 20]", ["of 4,096 random settings none satisfy"]),
+    ("space: {train.batch: {choice: [8, 16]}}, constraints: [train.batch > 20]", ["none of 4,096 random settings satisfies"]),
     ("space: {train.precision: {choice: [fp32, bf16]}}, constraints: [train.precision > 3]", ["tune.constraints", "numbers with numbers"]),
     ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.bach: 8}]", ["tune.first_points.0.train.bach", "'train.batch'"]),
     ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.batch: 9}]", ["tune.first_points.0.train.batch: 9", "8, 16"]),

@@ -1,0 +1,183 @@
+"""What a sweep will cost, from sweeps that are simulated with made-up results: jobs, work, time, disk, money. Pure; no Ray.
+
+The scheduler decides as it will; the settings are drawn at random, because a sampler changes which trial is good and hardly
+how many are promoted. A trial has a quality of its own, gets better as it trains, and is measured with noise.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from heliostat.artifacts import Spent
+from heliostat.core import seeds
+from heliostat.tune.config import TuneConfig
+from heliostat.tune.decisions import Decisions
+from heliostat.tune.proposals import Proposals
+from heliostat.tune.samplers.base import Told
+from heliostat.tune.schedulers.base import Job
+from heliostat.tune.space import Space
+
+SIMULATIONS = 25
+MANY_TRIALS = 200
+"""Above it one simulation is exact enough, and takes long enough."""
+UNKNOWN_SLOTS = 8
+EPOCHS = "train.epochs"
+GAIN, NOISE = 0.5, 0.1
+"""What a whole training adds to a made-up value, and the noise of one; qualities lie between 0 and 1."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an outlook is reckoned with; None is not known."""
+
+    slots: int | None = None
+    """Trainings side by side."""
+    training_s: float | None = None
+    """Seconds of one whole training, validations included."""
+    state_bytes: int | None = None
+    """Checkpoint of a paused trial: trained weights and their optimiser states."""
+    best_bytes: int | None = None
+    """Checkpoint of a trial's best step: trained weights."""
+    cost_per_hour: float | None = None
+    epochs: float = 1.0
+    """Epochs of the config; a trial with twice as many takes twice as long."""
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One made-up sweep; times are in whole trainings."""
+
+    jobs: tuple[Job, ...]
+    work: float
+    wall: float
+    states: int
+    """Checkpoints of trials that could go on, at the end."""
+    bests: int
+    """Trials with a best step, at the end."""
+
+
+def expected(tune: TuneConfig, facts: Facts, *, seed: int) -> Spent:
+    """What the sweep and the confirmation of its finalists will take: the median of a few simulated ones."""
+    runs = sorted((simulate(tune, facts, seed, i) for i in range(_simulations(tune))), key=lambda run: run.work)
+    run = runs[len(runs) // 2]
+    counts = Counter(job.rung for job in run.jobs)
+    again = repetitions(tune)
+    wall_s = None
+    if facts.training_s is not None and facts.slots is not None:
+        wall_s = (run.wall + math.ceil(again / _slots(tune, facts))) * facts.training_s
+    return Spent(
+        jobs=tuple(counts.get(rung, 0) for rung in range(len(tune.scheduler.rungs()))),
+        trainings=round(run.work + again, 6),
+        wall_s=None if wall_s is None else round(wall_s, 3),
+        checkpoint_bytes=_checkpoint_bytes(tune, facts, run),
+        cost=None if wall_s is None or facts.cost_per_hour is None else round(wall_s / 3600 * facts.cost_per_hour, 4),
+    )
+
+
+def expected_jobs(tune: TuneConfig, seed: int = 7) -> int:
+    """Jobs of the whole sweep, its finalists' confirmation left out."""
+    counts = sorted(len(simulate(tune, Facts(), seed, i).jobs) for i in range(_simulations(tune)))
+    return counts[len(counts) // 2]
+
+
+def repetitions(tune: TuneConfig) -> int:
+    """Whole trainings that confirm the finalists."""
+    return min(tune.finalists, tune.trials) * (tune.confirm.seeds or tune.confirm.folds or 0) if tune.confirm else 0
+
+
+def trainings(jobs: Iterable[Job], rungs: Sequence[float]) -> float:
+    """Work of jobs, in the order they were issued, in whole trainings: each goes on from where its trial or its parent is."""
+    reached: dict[int, float] = {}
+    work = 0.0
+    for job in jobs:
+        work += _share(job, rungs, reached)
+        reached[job.trial] = rungs[job.rung]
+    return work
+
+
+def _share(job: Job, rungs: Sequence[float], reached: dict[int, float]) -> float:
+    """The part of a whole training that a job does."""
+    begins = (rungs[job.rung - 1] if job.rung else 0.0) if job.parent is not None else reached.get(job.trial, 0.0)
+    return max(0.0, rungs[job.rung] - begins)
+
+
+def simulate(tune: TuneConfig, facts: Facts, seed: int, number: int) -> Simulated:
+    """One sweep on `facts.slots` slots: jobs end in the order of their length, and nothing begins after the budget of time or money."""
+    rungs, rng = tune.scheduler.rungs(), seeds.rng(seed, "outlook", number)
+    draws = _Draws(tune.searched(), seeds.derive(seed, "outlook", number))
+    decisions = Decisions(tune.scheduler, tune.trials, draws, [], lambda event: None)
+    quality, limit = rng.random(tune.trials), _limit(tune, facts)
+    reached: dict[int, float] = {}
+    running: list[tuple[float, int, Job]] = []
+    now = work = 0.0
+    free, issued = _slots(tune, facts), 0
+    while True:
+        while free and now < limit and (job := decisions.next()) is not None:
+            share = _share(job, rungs, reached) * _length(decisions.settings[job.trial], facts)
+            reached[job.trial] = rungs[job.rung]
+            heapq.heappush(running, (now + share, issued, job))
+            work, free, issued = work + share, free - 1, issued + 1
+        if not running:
+            break
+        now, _, job = heapq.heappop(running)
+        free += 1
+        decisions.finish(job, quality[job.trial % tune.trials] + GAIN * rungs[job.rung] + NOISE * float(rng.standard_normal()), {})
+    jobs = tuple(decisions.jobs[:issued])
+    states = [job for job in jobs if job.rung + 1 < len(rungs)]
+    return Simulated(jobs, work, now, len(states if _keeps_all(tune) else {job.trial for job in states}), len({job.trial for job in jobs}))
+
+
+def _keeps_all(tune: TuneConfig) -> bool:
+    """Whether every job's checkpoint is kept for others to go on from."""
+    return bool(tune.scheduler.exploits)
+
+
+def _length(settings: dict[str, object], facts: Facts) -> float:
+    """Length of a trial's whole training against the config's."""
+    epochs = settings.get(EPOCHS)
+    return float(epochs) / facts.epochs if isinstance(epochs, int | float) else 1.0
+
+
+def _slots(tune: TuneConfig, facts: Facts) -> int:
+    return max(1, min(facts.slots or UNKNOWN_SLOTS, tune.side_by_side()))
+
+
+def _simulations(tune: TuneConfig) -> int:
+    return SIMULATIONS if tune.trials <= MANY_TRIALS else 1
+
+
+def _limit(tune: TuneConfig, facts: Facts) -> float:
+    """Time, in whole trainings, after which nothing begins."""
+    hours = [] if tune.budget.hours is None else [tune.budget.hours]
+    if tune.budget.cost is not None and facts.cost_per_hour:
+        hours.append(tune.budget.cost / facts.cost_per_hour)
+    return min(hours) * 3600 / facts.training_s if hours and facts.training_s else math.inf
+
+
+def _checkpoint_bytes(tune: TuneConfig, facts: Facts, run: Simulated) -> int | None:
+    """Largest size of all checkpoints: states and best steps stay until the sweep ends, or until the budget of disk is reached."""
+    if facts.state_bytes is None or facts.best_bytes is None:
+        return None
+    sweep = run.states * facts.state_bytes + run.bests * facts.best_bytes
+    if tune.budget.checkpoint_gb is not None:
+        needed = _slots(tune, facts) * (facts.state_bytes + facts.best_bytes) + tune.finalists * facts.best_bytes
+        sweep = min(sweep, max(needed, round(tune.budget.checkpoint_gb * 1e9)))
+    return sweep + repetitions(tune) * facts.best_bytes
+
+
+class _Draws(Proposals):
+    """Random settings, constraints left out: nothing is learnt from made-up values."""
+
+    def __init__(self, space: Space, seed: int):
+        self.space, self.seed = space, seed
+        self._rng = seeds.rng(seed, "settings")
+
+    def tell(self, trial: Told) -> None:
+        """Nothing is decided on it."""
+
+    def settings(self, number: int) -> dict[str, object]:
+        return self.space.at(self._rng.random(len(self.space.dimensions)))

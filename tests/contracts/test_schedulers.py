@@ -1,11 +1,25 @@
 """What every scheduler promises, found by itself in the family."""
 
+import random
+import statistics
+import time
 from itertools import pairwise
 
 import pytest
 
 from heliostat.core import family, seeds
 from heliostat.tune.schedulers.base import Job, Result
+from heliostat.tune.space import parse_space
+
+SPACE = parse_space(
+    {
+        "train.optimizer.lr": {"log_uniform": [1e-5, 1e-2]},
+        "train.dropout": {"uniform": [0, 0.5]},
+        "train.epochs": {"int": [1, 4]},
+    },
+    ["train.dropout * train.epochs < 1.5"],
+)
+MANY = 2000
 
 
 @pytest.fixture(params=family.names("tune.schedulers"))
@@ -13,15 +27,52 @@ def scheduler(request):
     return family.build("tune.schedulers", request.param)
 
 
-def run(scheduler, trials, value):
-    """Every job, each seen before the next is asked for; `value(job)` is what it gives."""
-    issued, seen = [], []
-    limit = trials * len(scheduler.rungs())
-    while (job := scheduler.next_job(list(issued), list(seen), trials)) is not None:
-        assert len(issued) < limit, "more jobs than trials have rungs"
-        issued.append(job)
-        seen.append(Result(job.trial, job.rung, value(job)))
-    return issued
+def drawn(trial):
+    """What trial `trial` begins with."""
+    for attempt in range(99):
+        settings = SPACE.at(seeds.rng(5, "test", "settings", trial, attempt).random(len(SPACE.dimensions)))
+        if SPACE.allows(settings):
+            return settings
+    raise AssertionError("no settings are allowed")
+
+
+class Driven:
+    """A course, asked and told; the calls are kept, so that they can be made once more."""
+
+    def __init__(self, scheduler, trials, seed=3):
+        self.course, self.trials = scheduler.open(trials, SPACE, seed), trials
+        self.jobs, self.calls, self.settings = [], [], {}
+        self.unanswered, self.limit = 0, trials * len(scheduler.rungs())
+
+    def next(self):
+        job = self.course.next()
+        if job is None:
+            self.unanswered += 1
+            return None
+        assert len(self.jobs) < self.limit, "more jobs than trials have rungs"
+        new = job.settings if job.trial in self.settings else drawn(job.trial)
+        if new is not None:
+            self.settings[job.trial] = new
+            self.course.begun(job.trial, new)
+        self.jobs.append(job)
+        self.calls.append(job)
+        return job
+
+    def see(self, job, value):
+        self.calls.append(Result(job.trial, job.rung, value))
+        self.course.see(self.calls[-1])
+
+
+def run(scheduler, trials, value, slots=1, timing=0, seed=3):
+    """A whole sweep on `slots`: jobs end in an order that `timing` seeds, and `value(job)` is what each gives."""
+    driven, clock, running = Driven(scheduler, trials, seed), random.Random(timing), []
+    while True:
+        while len(running) < slots and (job := driven.next()) is not None:
+            running.append(job)
+        if not running:
+            return driven
+        job = running.pop(clock.randrange(len(running)))
+        driven.see(job, value(job))
 
 
 def noisy(job):
@@ -33,9 +84,19 @@ VALUES = {
     "rising": lambda job: float(job.trial),
     "falling": lambda job: -float(job.trial),
     "equal": lambda job: 0.5,
+    "learning": lambda job: job.rung + 0.1 * (job.trial % 7),
     "nan": lambda job: None,
     "noisy": noisy,
 }
+SLOTS = [1, 4, 50]
+
+
+def firsts(jobs):
+    """Trial to its first job."""
+    found = {}
+    for job in jobs:
+        found.setdefault(job.trial, job)
+    return found
 
 
 def test_rungs_rise_and_end_with_a_full_training(scheduler):
@@ -46,43 +107,133 @@ def test_rungs_rise_and_end_with_a_full_training(scheduler):
 
 @pytest.mark.parametrize("values", VALUES)
 @pytest.mark.parametrize("trials", [1, 2, 9, 30])
-def test_it_ends_with_every_trial_started_and_no_job_twice(scheduler, trials, values):
-    jobs = run(scheduler, trials, VALUES[values])
-    assert len(set(jobs)) == len(jobs)
-    assert {job.trial for job in jobs} == set(range(trials))
+def test_it_ends_with_every_trial_started_in_order_and_no_job_twice(scheduler, trials, values):
+    for slots in SLOTS:
+        jobs = run(scheduler, trials, VALUES[values], slots, timing=slots).jobs
+        assert len({job.key for job in jobs}) == len(jobs)
+        assert list(firsts(jobs)) == list(range(trials))
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_a_trial_climbs_one_rung_after_the_other_and_only_with_a_number(scheduler, values):
-    reached = {}
-    for job in run(scheduler, 20, VALUES[values]):
-        assert job.rung == reached.get(job.trial, -1) + 1
-        assert job.rung == 0 or VALUES[values](Job(job.trial, job.rung - 1)) is not None
-        reached[job.trial] = job.rung
+def test_a_trial_climbs_one_rung_after_the_other_from_its_first_and_only_with_a_number(scheduler, values):
+    for slots in SLOTS:
+        seen, reached = {}, {}
+        for call in run(scheduler, 20, VALUES[values], slots, timing=slots).calls:
+            if isinstance(call, Result):
+                seen[call.trial, call.rung] = call.value
+                continue
+            if call.trial in reached:
+                assert call.rung == reached[call.trial] + 1
+                assert seen[call.trial, reached[call.trial]] is not None
+            assert 0 <= call.rung < len(scheduler.rungs())
+            reached[call.trial] = call.rung
 
 
-def test_trials_start_in_the_order_of_their_numbers(scheduler):
-    assert [job.trial for job in run(scheduler, 12, noisy) if job.rung == 0] == list(range(12))
+@pytest.mark.parametrize("values", VALUES)
+def test_a_parent_is_another_trial_that_has_been_at_the_rung_before(scheduler, values):
+    for slots in SLOTS:
+        driven = run(scheduler, 20, VALUES[values], slots, timing=slots)
+        seen = {}
+        for call in driven.calls:
+            if isinstance(call, Result):
+                seen[call.trial, call.rung] = call.value
+            elif call.parent is not None:
+                assert scheduler.exploits
+                assert call.parent != call.trial
+                assert seen[call.parent, call.rung - 1] is not None
+        assert not any(job.settings for job in firsts(driven.jobs).values())
+
+
+def test_new_settings_are_whole_allowed_points_of_the_space(scheduler):
+    changed = [job.settings for values in VALUES.values() for job in run(scheduler, 20, values, 4).jobs if job.settings is not None]
+    assert all(SPACE.holds(settings) and SPACE.allows(settings) for settings in changed)
+    assert bool(changed) == scheduler.exploits
 
 
 def test_some_trial_is_trained_to_the_end(scheduler):
-    assert max(job.rung for job in run(scheduler, 16, VALUES["falling"])) == len(scheduler.rungs()) - 1
+    for slots in SLOTS:
+        assert max(job.rung for job in run(scheduler, 16, VALUES["falling"], slots).jobs) == len(scheduler.rungs()) - 1
 
 
-def test_the_answer_is_a_pure_function_of_what_it_is_told(scheduler):
-    jobs = run(scheduler, 12, noisy)
-    for k in range(len(jobs)):
-        issued, seen = jobs[:k], [Result(job.trial, job.rung, noisy(job)) for job in jobs[:k]]
-        assert scheduler.next_job(issued, seen, 12) == jobs[k]
-        assert (len(issued), len(seen)) == (k, k)
+def test_the_same_calls_give_the_same_jobs_and_those_without_an_answer_leave_no_trace(scheduler):
+    """The sweep asked whenever a slot was free; here it is asked only where there was an answer, or more often."""
+    for slots in SLOTS:
+        driven = run(scheduler, 24, noisy, slots, timing=slots)
+        assert slots == 1 or driven.unanswered
+        random.seed(slots)  # whatever else draws random numbers
+        again = Driven(scheduler, 24)
+        for call in driven.calls:
+            if isinstance(call, Job):
+                assert again.next() == call
+            else:
+                again.see(call, call.value)
+        for _ in range(3):
+            assert again.next() is None
+        assert again.jobs == driven.jobs
+
+
+def test_it_draws_no_random_numbers_that_others_draw(scheduler):
+    import numpy as np
+
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.Random(1).random(), np.random.RandomState(1).random_sample()
+    run(scheduler, 12, noisy, slots=4)
+    assert (random.random(), np.random.random_sample()) == expected
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+def test_no_result_is_awaited_for_ever_whichever_trials_fail(scheduler, share):
+    for seed in range(6):
+        fails = {(t, r) for t in range(25) for r in range(30) if seeds.rng(seed, "fails", t, r).random() < share / (r + 1)}
+
+        def value(job, fails=fails):
+            return None if job.key in fails else 1.0 + job.rung + job.trial % 5
+
+        for slots in (1, 5, 50):
+            driven = run(scheduler, 25, value, slots, timing=seed)
+            assert len(firsts(driven.jobs)) == 25
+            failed = {call.trial for call in driven.calls if isinstance(call, Result) and call.value is None}
+            for trial in failed:
+                assert [job for job in driven.jobs if job.trial == trial][-1].key in fails
 
 
 def test_nothing_is_promoted_on_results_that_are_not_there(scheduler):
-    issued = []
-    while (job := scheduler.next_job(issued, [], 9)) is not None:
-        issued.append(job)
-    assert issued == [Job(trial, 0) for trial in range(9)]
+    driven = Driven(scheduler, 9)
+    while driven.next() is not None:
+        pass
+    assert [job.trial for job in driven.jobs] == list(range(9))
 
 
 def test_the_lag_is_a_number_of_jobs_or_none(scheduler):
     assert scheduler.lag() is None or scheduler.lag() >= 0
+
+
+def test_problems_are_sentences(scheduler):
+    assert scheduler.problems(12, SPACE) == []
+    for trials in (1, MANY):
+        assert all(problem.endswith(".") for problem in scheduler.problems(trials, SPACE))
+
+
+def test_a_call_does_not_take_longer_when_there_are_more_trials(scheduler):
+    def typical_s(trials):
+        driven, times, running = Driven(scheduler, trials), [], []
+        while len(times) < 6 * trials:
+            began = time.perf_counter()
+            job = driven.course.next()
+            if job is not None:
+                driven.course.begun(job.trial, job.settings or {"train.optimizer.lr": 1e-3, "train.dropout": 0.1, "train.epochs": 1})
+                running.append(job)
+            if len(running) == 4 or job is None:
+                if not running:
+                    break
+                done = running.pop(0)
+                driven.course.see(Result(done.trial, done.rung, VALUES["learning"](done) + noise[done.trial % 999]))
+            times.append(time.perf_counter() - began)
+        return statistics.median(times[-max(200, len(times) // 3) :])
+
+    noise = seeds.rng(4, "test").random(999)
+    if scheduler.problems(MANY, SPACE):
+        pytest.skip("so many trials are refused")
+    few = min(typical_s(200) for _ in range(2))
+    assert typical_s(MANY) < 4 * few + 2e-5

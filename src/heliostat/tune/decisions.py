@@ -1,84 +1,160 @@
-"""What a sweep does next: the scheduler's pure answer, asked at the right moment, written down before it is acted on.
+"""What a sweep does next: the scheduler's and the sampler's answers, asked at the right moment, written down before they are acted on.
 
-Every job is recorded when it is issued and again when it has a result, so the ledger alone gives the state back after a
-kill. With a fixed lag, job k is decided on exactly the results of jobs 0 .. k-1-lag, whatever the timing; while those do
-not decide anything, one more result at a time is taken in, in job order.
+Every job is recorded when it is decided and again when it has a result, so replaying the ledger gives the state back after
+a kill. With a fixed lag, job k is decided on exactly the results of jobs 0 .. k-1-lag, whatever the timing; while those do
+not decide anything, one more result at a time is taken in, in job order. What was taken in stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
+from heliostat.core.errors import RunFailed
+from heliostat.tune.proposals import Proposals
+from heliostat.tune.samplers.base import Told
 from heliostat.tune.schedulers.base import Base, Job, Result
 
 JOB, RESULT = "job", "result"
 
 
 class Decisions:
-    """Jobs issued, results seen, and the next job; `write` makes an event durable."""
+    """Jobs decided, results seen, and the next job; `write` makes an event durable.
 
-    def __init__(self, scheduler: Base, trials: int, events: list[dict[str, Any]], write: Callable[[dict[str, Any]], None]):
-        self.scheduler, self.trials, self._write = scheduler, trials, write
-        self.issued: list[Job] = []
+    Cost per event does not grow with the number of events.
+    """
+
+    def __init__(
+        self, scheduler: Base, trials: int, proposals: Proposals, events: Iterable[dict[str, Any]], write: Callable[[dict[str, Any]], None]
+    ):
+        self.course = scheduler.open(trials, proposals.space, proposals.seed)
+        self.lag, self.last_rung, self.proposals = scheduler.lag(), len(scheduler.rungs()) - 1, proposals
+        self.jobs: list[Job] = []
         self.results: dict[int, Result] = {}
-        self.arrived: list[Result] = []
-        for event in events:
-            self._apply(event)
-        self._again = [k for k in range(len(self.issued)) if k not in self.results]
+        """Place of a job in `jobs` to what it gave."""
+        self.settings: dict[int, dict[str, Any]] = {}
+        """Trial to what it tries now."""
         self.stopped = False
-
-    def _apply(self, event: dict[str, Any]) -> None:
-        if event["event"] == JOB:
-            self.issued.append(Job(event["trial"], event["rung"]))
-        elif event["event"] == RESULT:
-            result = Result(event["trial"], event["rung"], event["value"])
-            self.results[self.issued.index(Job(result.trial, result.rung))] = result
-            self.arrived.append(result)
+        self._place: dict[tuple[int, int], int] = {}
+        self._known: dict[int, Told] = {}
+        self._taken = 0
+        self._arrived: deque[Result] = deque()
+        self._held: deque[int] = deque()
+        self._write: Callable[[dict[str, Any]], None] = lambda event: None
+        for event in events:
+            self._replay(event)
+        self._held = deque(k for k in range(len(self.jobs)) if k not in self.results)
+        self._write = write
 
     def next(self) -> Job | None:
-        """The next job, now on record; None while results are awaited, or when all is done."""
-        if self.stopped:
+        """The next job, on record; None while results are awaited, or when all is done."""
+        if self.stopped or not self._ready():
             return None
-        if self._again:
-            return self.issued[self._again.pop(0)]
-        job = self._decide()
-        if job is not None:
-            event = {"event": JOB, "trial": job.trial, "rung": job.rung}
-            self._write(event)
-            self._apply(event)
-        return job
-
-    def _decide(self) -> Job | None:
-        lag = self.scheduler.lag()
-        if lag is None:
-            return self.scheduler.next_job(self.issued, self.arrived, self.trials)
-        for upto in range(max(0, len(self.issued) - lag), len(self.issued) + 1):
-            if any(k not in self.results for k in range(upto)):
-                return None
-            job = self.scheduler.next_job(self.issued, [self.results[k] for k in range(upto)], self.trials)
-            if job is not None:
-                return job
-        return None
+        return self.jobs[self._held.popleft()]
 
     def finish(self, job: Job, value: float | None, facts: dict[str, Any]) -> None:
         """A job has a result: on record first, then visible. `value` is larger for better; None never wins."""
-        event = {"event": RESULT, "trial": job.trial, "rung": job.rung, "value": value, **facts}
-        self._write(event)
-        self._apply(event)
+        self._write({"event": RESULT, "trial": job.trial, "rung": job.rung, "value": value, **facts})
+        self._finished(Result(job.trial, job.rung, value))
 
     def requeue(self, job: Job) -> None:
         """A job was lost before it had a result; it runs again."""
-        self._again.append(self.issued.index(job))
+        self._held.append(self._place[job.key])
 
     def stop(self) -> None:
         """Issue nothing more."""
         self.stopped = True
 
     @property
+    def running(self) -> int:
+        """Jobs that were handed out and have no result."""
+        return len(self.jobs) - len(self.results) - len(self._held)
+
+    @property
     def done(self) -> bool:
-        """Whether no job is running and no more will come; a stopped sweep leaves lost jobs as they are."""
-        waived = len(self._again) if self.stopped else 0
-        if len(self.results) + waived < len(self.issued):
-            return False
-        return self.stopped or self._decide() is None
+        """Whether no job is running and no more will come; a stopped sweep leaves what it holds as it is."""
+        return self.running == 0 and (self.stopped or not self._ready())
+
+    def _ready(self) -> bool:
+        """Whether a job is held, after deciding one if that is possible."""
+        if not self._held and (job := self._decide()) is not None:
+            settings = job.settings if job.trial in self.settings else self.proposals.settings(job.trial)
+            self._write(_event(job, settings))
+            self._issue(job, settings)
+            self._held.append(len(self.jobs) - 1)
+        return bool(self._held)
+
+    def _decide(self) -> Job | None:
+        if self.lag is None:
+            while self._arrived:
+                self._take(self._arrived.popleft())
+            return self.course.next()
+        while self._taken < len(self.jobs) - self.lag:
+            if self._taken not in self.results:
+                return None
+            self._take(self.results[self._taken])
+        job = self.course.next()
+        while job is None and self._taken in self.results:
+            self._take(self.results[self._taken])
+            job = self.course.next()
+        return job
+
+    def _take(self, result: Result) -> None:
+        """A result becomes visible to the scheduler and the sampler."""
+        self._taken += 1
+        self.course.see(result)
+        known = self._known[result.trial]
+        values = known.values if result.value is None else {**known.values, result.rung: result.value}
+        state = "failed" if result.value is None else ("completed" if result.rung == self.last_rung else "paused")
+        self._tell(Told(result.trial, known.settings, values, state))  # type: ignore[arg-type]
+
+    def _issue(self, job: Job, settings: dict[str, Any] | None) -> None:
+        """A job that is on record becomes visible to the scheduler and the sampler; `settings` are new ones of its trial."""
+        self._place[job.key] = len(self.jobs)
+        self.jobs.append(job)
+        if settings is not None:
+            self.settings[job.trial] = settings
+            self.course.begun(job.trial, settings)
+        known = self._known.get(job.trial)
+        self._tell(Told(job.trial, self.settings[job.trial], known.values if known else {}, "running"))
+
+    def _tell(self, told: Told) -> None:
+        self._known[told.number] = told
+        self.proposals.tell(told)
+
+    def _finished(self, result: Result) -> None:
+        self.results[self._place[result.trial, result.rung]] = result
+        if self.lag is None:
+            self._arrived.append(result)
+
+    def _replay(self, event: dict[str, Any]) -> None:
+        """Settings are the ledger's: a sampler is not asked again, and arithmetic that rounds elsewhere changes nothing."""
+        if event["event"] == RESULT:
+            if (event["trial"], event["rung"]) not in self._place:
+                raise _misfit(event, None)
+            self._finished(Result(event["trial"], event["rung"], event["value"]))
+        elif event["event"] == JOB:
+            job, settings = self._decide(), event.get("settings")
+            if job is None or _event(job, settings) != event or (settings is None) != self._keeps(job):
+                raise _misfit(event, job)
+            self._issue(replace(job, settings=settings) if job.settings else job, settings)
+
+    def _keeps(self, job: Job) -> bool:
+        """Whether its trial goes on with the settings it has."""
+        return job.settings is None and job.trial in self.settings
+
+
+def _event(job: Job, settings: dict[str, Any] | None) -> dict[str, Any]:
+    parent = {} if job.parent is None else {"parent": job.parent}
+    return {"event": JOB, "trial": job.trial, "rung": job.rung, **parent, **({} if settings is None else {"settings": settings})}
+
+
+def _misfit(event: dict[str, Any], job: Job | None) -> RunFailed:
+    recorded = f"a {event['event']} of trial {event['trial']} at rung {event['rung']}"
+    follows = "no job follows" if job is None else f"trial {job.trial} at rung {job.rung} follows"
+    return RunFailed(
+        f"the sweep's ledger does not fit its scheduler: it has {recorded}, where {follows}. It was written by another version: "
+        "start again with --replace."
+    )

@@ -1,31 +1,39 @@
 """Asynchronous successive halving, the promotion variant (Li et al., 2020, arXiv:1810.05934, algorithm 2).
 
 A trial runs to a rung and pauses. Whenever a slot is free, the best paused trial that is in the top 1/eta of its rung is
-promoted, from the highest rung down; when none is, a new trial starts. Because decisions are taken on the results of
-the jobs before it in a fixed order (`decision_lag`), a sweep gives the same trials and promotions whatever the timing,
-the number of slots, or how often it was killed.
+promoted, from the highest rung down; when none is, a new trial starts. With brackets, some trials skip the lowest rungs;
+with `grow` (PASHA), rungs are added only while they change the ranking.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from heliostat.core.errors import UserError
-from heliostat.tune.schedulers.base import Base, Job, Result
+from heliostat.tune.schedulers._ranking import Trail, noise, same_ranking
+from heliostat.tune.schedulers.base import Course, Job, Reproducible, Result
+from heliostat.tune.space import Space
 
 
-class Asha(Base):
+class Asha(Reproducible):
     """Promote the best 1/eta of each rung; stop paying for the rest."""
 
     eta: int = Field(2, ge=2, le=16)
     """One in so many trials of a rung goes on."""
     first: float = Field(0.25, gt=0, le=1)
     """Share of a full training at the first rung; each rung is eta times the one before."""
-    decision_lag: int | None = Field(3, ge=0)
-    """Decide job k on the results of jobs 0 .. k-1-lag: reproducible, and at most lag + 1 jobs run side by side.
-    None decides on whatever has arrived: any width, not reproducible."""
+    brackets: int = Field(1, ge=1)
+    """Groups of trials that are ranked by themselves; trials of the second one begin at the second rung, and so on, in HyperBand's
+    proportions. More than 1 protects trials that are slow to show what they are worth."""
+    grow: bool = False
+    """Begin with two rungs, and add the next one only while it changes the ranking (PASHA, Bohdal et al., 2023, arXiv:2207.06940).
+    Cheaper where short trainings rank as long ones do; in the end the best trial is trained to the end."""
 
     @model_validator(mode="after")
     def _reaches_the_end(self) -> Self:
@@ -33,6 +41,14 @@ class Asha(Base):
             raise UserError(
                 f"first: a first rung of {self.first} with eta {self.eta} leaves no second one. Use at most {1 / self.eta:g}, or 1."
             )
+        rungs = len(self.rungs())
+        if self.brackets > rungs:
+            raise UserError(
+                f"brackets: {self.brackets} brackets need as many rungs, and first {self.first:g} with eta {self.eta} makes {rungs}. "
+                f"Use {f'1 to {rungs}' if rungs > 1 else '1'}, or a smaller first."
+            )
+        if self.grow and self.brackets > 1:
+            raise UserError(f"grow: it adds rungs to one bracket, and brackets is {self.brackets}. Take one of the two out.")
         return self
 
     def rungs(self) -> tuple[float, ...]:
@@ -41,24 +57,115 @@ class Asha(Base):
             shares.append(shares[-1] * self.eta)
         return (*shares, 1.0) if shares[-1] < 1.0 - 1e-9 else tuple(shares)
 
-    def next_job(self, issued: list[Job], seen: list[Result], trials: int) -> Job | None:
-        taken = {(job.trial, job.rung) for job in issued}
-        for rung in range(len(self.rungs()) - 2, -1, -1):
-            trial = promotable(seen, rung, self.eta, taken)
-            if trial is not None:
-                return Job(trial, rung + 1)
-        started = {job.trial for job in issued}
-        return Job(len(started), 0) if len(started) < trials else None
-
-    def lag(self) -> int | None:
-        return self.decision_lag
+    def open(self, trials: int, space: Space, seed: int) -> Course:
+        rungs = len(self.rungs())
+        if self.grow:
+            return _Growing(trials, self.eta, rungs)
+        return _Promotions(trials, self.eta, rungs, proportions(self.eta, rungs, self.brackets))
 
 
-def promotable(seen: list[Result], rung: int, eta: int, taken: set[tuple[int, int]]) -> int | None:
-    """The best trial among the top 1/eta of `rung` that has not gone on, or None. Ties go to the lower number."""
-    here = [r for r in seen if r.rung == rung]
-    ranked = sorted((r for r in here if r.value is not None), key=lambda r: (-r.value, r.trial))  # type: ignore[operator]
-    for result in ranked[: len(here) // eta]:
-        if (result.trial, rung + 1) not in taken:
-            return result.trial
-    return None
+def proportions(eta: int, rungs: int, brackets: int) -> list[float]:
+    """Each bracket's share of the trials, as HyperBand has it (Li et al., 2018, arXiv:1603.06560, algorithm 1): with h halvings
+    before it eta^h / (h + 1), so that brackets cost about the same."""
+    weights = [eta**halvings / (halvings + 1) for halvings in range(rungs - 1, rungs - 1 - brackets, -1)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def dealt_next(shares: Sequence[float], dealt: Sequence[int]) -> int:
+    """The bracket of the next trial: the one that lacks most of its share, the lower one of equals."""
+    total = sum(dealt) + 1
+    return max(range(len(shares)), key=lambda s: (shares[s] * total - dealt[s], -s))
+
+
+@dataclass
+class Rung:
+    """The results at one rung; ties go to the lower trial number."""
+
+    count: int = 0
+    """Results, failures among them."""
+    waiting: list[tuple[float, int]] = field(default_factory=list)
+    """Heap of (minus the value, trial) of those that have not gone on."""
+    gone: list[tuple[float, int]] = field(default_factory=list)
+    """The same of those that have, sorted."""
+
+    def add(self, trial: int, value: float | None) -> None:
+        self.count += 1
+        if value is not None:
+            heappush(self.waiting, (-value, trial))
+
+    def promotable(self, eta: int) -> int | None:
+        """The best trial that has not gone on, if it is among the top 1/eta; else None."""
+        if not self.waiting or bisect_left(self.gone, self.waiting[0]) >= self.count // eta:
+            return None
+        return self.waiting[0][1]
+
+    def promote(self) -> int:
+        """The best trial that has not gone on goes on."""
+        insort(self.gone, best := heappop(self.waiting))
+        return best[1]
+
+
+class _Promotions(Course):
+    """Bracket s holds the rungs of the trials that begin at rung s."""
+
+    def __init__(self, trials: int, eta: int, rungs: int, shares: Sequence[float]):
+        self.trials, self.eta, self.top, self.shares = trials, eta, rungs - 1, shares
+        self.brackets = [[Rung() for _ in range(rungs)] for _ in shares]
+        self.of: list[int] = []
+        """Trial to its bracket."""
+        self.dealt = [0 for _ in shares]
+        """Trials of each bracket."""
+
+    def see(self, result: Result) -> None:
+        self.brackets[self.of[result.trial]][result.rung].add(result.trial, result.value)
+
+    def next(self) -> Job | None:
+        return self._promotion(self.top) or self._start()
+
+    def _promotion(self, top: int) -> Job | None:
+        """The promotion to the highest rung, at most to `top`."""
+        for at in range(top - 1, -1, -1):
+            for rungs in self.brackets:
+                if rungs[at].promotable(self.eta) is not None:
+                    return Job(rungs[at].promote(), at + 1)
+        return None
+
+    def _start(self) -> Job | None:
+        if len(self.of) >= self.trials:
+            return None
+        bracket = dealt_next(self.shares, self.dealt)
+        self.dealt[bracket] += 1
+        self.of.append(bracket)
+        return Job(len(self.of) - 1, bracket)
+
+
+class _Growing(_Promotions):
+    """One bracket, whose highest rung in use grows while it changes the ranking of the trials that reached it."""
+
+    def __init__(self, trials: int, eta: int, rungs: int):
+        super().__init__(trials, eta, rungs, [1.0])
+        self.cap = min(1, self.top)
+        self.awaited = 0
+        """Jobs without a result."""
+        self.trail = Trail()
+
+    def see(self, result: Result) -> None:
+        super().see(result)
+        self.awaited -= 1
+        self.trail.add(result.trial, result.rung, result.value)
+        if result.rung == self.cap < self.top and result.value is not None:
+            values_NR = self.trail.best(self.cap)
+            if not same_ranking(values_NR[:, -1], values_NR[:, -2], noise(values_NR)):
+                self.cap += 1
+
+    def next(self) -> Job | None:
+        job = self._promotion(self.cap) or self._start() or self._last_climb()
+        if job is not None:
+            self.awaited += 1
+        return job
+
+    def _last_climb(self) -> Job | None:
+        """When all else is done and no trial was trained to the end: the best one of the highest rung that has one goes on."""
+        rungs = self.brackets[0]
+        highest = next((at for at in range(self.top, -1, -1) if rungs[at].waiting), self.top)
+        return None if self.awaited or highest == self.top else Job(rungs[highest].promote(), highest + 1)

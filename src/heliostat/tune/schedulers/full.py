@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from heliostat.tune.schedulers.base import Base, Job, Result
+from dataclasses import dataclass
+
+from heliostat.tune.schedulers.base import Base, Course, Job, Result
+from heliostat.tune.space import Space
 
 
 class Full(Base):
@@ -11,5 +14,20 @@ class Full(Base):
     def rungs(self) -> tuple[float, ...]:
         return (1.0,)
 
-    def next_job(self, issued: list[Job], seen: list[Result], trials: int) -> Job | None:
-        return Job(len(issued), 0) if len(issued) < trials else None
+    def open(self, trials: int, space: Space, seed: int) -> Course:
+        return _InTurn(trials)
+
+
+@dataclass
+class _InTurn(Course):
+    trials: int
+    issued: int = 0
+
+    def see(self, result: Result) -> None:
+        """Nothing is decided on it."""
+
+    def next(self) -> Job | None:
+        if self.issued >= self.trials:
+            return None
+        self.issued += 1
+        return Job(self.issued - 1, 0)

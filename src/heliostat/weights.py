@@ -22,7 +22,7 @@ def parameters(model: ModelConfig) -> int | None:
     shapes = _shapes(model)
     if shapes:
         return sum(map(math.prod, shapes.values()))
-    folder = model.folder()
+    folder = _folder(model)
     return (sum(p.stat().st_size for p in folder.glob("pytorch_model*.bin")) // 4 or None) if folder else None
 
 
@@ -50,14 +50,20 @@ def _frozen(name: str, layers: int) -> bool:
 
 def _shapes(model: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Tensor name to shape, of the layers that are kept."""
+    folder = _folder(model)
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")) if folder else ():
+        found |= _header(file, file.stat().st_size)
+    return {name: shape for name, shape in found.items() if _kept(name, model.layers)}
+
+
+def _folder(model: ModelConfig) -> Path | None:
+    """Where the files are; None when they are not here."""
     try:
         folder = model.folder()
     except UserError:
-        return {}
-    found: dict[str, tuple[int, ...]] = {}
-    for file in sorted(folder.glob("*.safetensors")) if folder and folder.is_dir() else ():
-        found |= _header(file, file.stat().st_size)
-    return {name: shape for name, shape in found.items() if _kept(name, model.layers)}
+        return None
+    return folder if folder and folder.is_dir() else None
 
 
 def _kept(name: str, layers: int | None) -> bool:

@@ -1,31 +1,27 @@
-"""What a run will cost, as far as files can tell: rows, steps, jobs of a sweep, memory. Pure reading; nothing is started."""
+"""What a run will cost, as far as files can tell: rows, steps, models, memory. Pure reading; nothing is started."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
-import re
-import struct
-from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from heliostat.artifacts import Corpus
 from heliostat.config import RunConfig
-from heliostat.core import seeds
 from heliostat.core.layout import Layout
 from heliostat.corpus.lines import open_bytes
+from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
-from heliostat.tune.config import TuneConfig
-from heliostat.tune.decisions import Decisions
+from heliostat.tune.trial import sections
 
 COUNTED_BYTES = 64 << 20
 """Text files up to this size together are counted; beyond it rows are estimated from their beginnings."""
 GZIP_RATIO = 3.0
-LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block)\.(\d+)\.")
 STATE_BYTES = {"adamw": 8, "sgd": 4}
-SIMULATIONS = 25
+MOST_MODELS = 64
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,6 @@ class Rows:
 
     def told(self, name: str) -> str:
         return f"{'' if self.exact else 'about '}{self.splits[name]:,}"
-
-
-@dataclass(frozen=True)
-class SweepCost:
-    """A simulated sweep: median over made-up results."""
-
-    jobs: tuple[int, ...]
-    """Jobs at each rung."""
-    trainings: float
-    """Work in whole trainings; a plain search would do as many as there are trials."""
 
 
 def rows_of(run: RunConfig, corpus: Any) -> Rows:
@@ -95,58 +81,38 @@ def steps(train: TrainConfig, rows: int) -> int:
     return max(1, round(train.epochs * math.ceil(rows / train.batch)))
 
 
-def sweep_cost(tune: TuneConfig, seed: int) -> SweepCost:
-    """Jobs of each rung and the work of the whole sweep, from a few sweeps with made-up results."""
-    rungs = tune.scheduler.rungs()
-    done = sorted((simulate(tune, seed, i) for i in range(SIMULATIONS if tune.trials <= 200 else 1)), key=lambda jobs: sum(jobs.values()))
-    jobs = done[len(done) // 2]
-    work = sum(count * (rungs[rung] - (rungs[rung - 1] if rung else 0.0)) for rung, count in jobs.items())
-    return SweepCost(tuple(jobs.get(rung, 0) for rung in range(len(rungs))), work)
+def step_range(run: RunConfig, rows: int) -> tuple[int, int]:
+    """Fewest and most updates of a trial: they differ where a sweep searches the batch or the epochs."""
+    dimensions = run.tune.searched().dimensions if run.tune else {}
+    batches, epochs = ([*dimensions[path].examples()] if path in dimensions else [own] for path, own in _of_length(run))
+    counts = [steps(run.train.model_copy(update={"batch": b, "epochs": e}), rows) for b in batches for e in epochs]
+    return min(counts), max(counts)
 
 
-def simulate(tune: TuneConfig, seed: int, number: int) -> Counter[int]:
-    """Jobs per rung of one sweep whose results are random numbers."""
-    draws = seeds.rng(seed, "plan", number)
-    decisions = Decisions(tune.scheduler, tune.trials, [], lambda event: None)
-    jobs: Counter[int] = Counter()
-    while (job := decisions.next()) is not None:
-        decisions.finish(job, float(draws.random()), {})
-        jobs[job.rung] += 1
-    return jobs
+def _of_length(run: RunConfig) -> list[tuple[str, float]]:
+    return [("train.batch", run.train.batch), ("train.epochs", run.train.epochs)]
 
 
-def parameters(model: Any) -> int | None:
-    """Parameters of a `ModelConfig`'s encoder, from the headers of its weights; None when only a download could tell."""
-    folder = model.folder()
-    if folder is None:
-        return None
-    shapes: dict[str, list[int]] = {}
-    for file in folder.glob("*.safetensors"):
-        shapes |= safetensors_shapes(file)
-    if not shapes:
-        return sum(p.stat().st_size for p in folder.glob("pytorch_model*.bin")) // 4 or None
-    return sum(math.prod(shape) for name, shape in shapes.items() if _kept(name, model.layers))
+def models(run: RunConfig) -> list[ModelConfig]:
+    """Every model a run may train: the config's, and those its sweep searches."""
+    space = run.tune.searched().dimensions if run.tune else {}
+    own = {path: dimension.examples() for path, dimension in space.items() if path.startswith("model.")}
+    settings = [dict(zip(own, values, strict=True)) for values in islice(itertools.product(*own.values()), MOST_MODELS)]
+    return list(dict.fromkeys([run.model, *(sections(run.sections(), each).model for each in settings)]))
 
 
-def _kept(name: str, layers: int | None) -> bool:
-    match = LAYER.search(name)
-    return layers is None or match is None or int(match.group(1)) < layers
+def checkpoint_bytes(trained: int, train: TrainConfig) -> tuple[int, int]:
+    """(a paused trial's, a best step's): weights in fp32, and for a paused one the optimiser's states."""
+    return (4 + STATE_BYTES.get(train.optimizer.name(), 8)) * trained, 4 * trained
 
 
-def safetensors_shapes(file: Path) -> dict[str, list[int]]:
-    """Tensor name to shape, from the header alone."""
-    with file.open("rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        header = json.loads(f.read(length))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+def memory_bytes(params: int, trained: int, train: TrainConfig, layout: Layout) -> float:
+    """Bytes one worker holds for weights, gradients and optimiser states in fp32 (Rajbhandari et al., 2020); activations come on top.
 
-
-def memory_bytes(params: int, train: TrainConfig, layout: Layout) -> float:
-    """Bytes one worker holds for weights, gradients and optimiser states in fp32 (Rajbhandari et al., 2020); activations come on top."""
-    weights, gradients = 4.0 * params, 4.0 * params
-    states = float(STATE_BYTES.get(train.optimizer.name(), 8) * params)
-    if train.lora is not None:  # adapters are a percent or so of the weights, and only they have gradients and states
-        gradients, states = gradients * 0.02, states * 0.02
+    Of `params` parameters `trained` have gradients and states.
+    """
+    weights, gradients = 4.0 * params, 4.0 * trained
+    states = float(STATE_BYTES.get(train.optimizer.name(), 8) * trained)
     if layout.zero >= 1:
         states /= layout.workers
     if layout.zero >= 2:

@@ -31,7 +31,7 @@ class Earlier:
         if tune:
             batch = tune["identity"]["inputs"]["train"]["batch"]
             trials = [t for t in tune["output"]["trials"] if t["curve"]]
-            trained = sum(t["curve"][-1]["step"] * batch for t in trials)
+            trained = sum(t["curve"][-1]["step"] * t["settings"].get("train.batch", batch) for t in trials)
             return sum(t["busy_s"] for t in trials) / trained if trained else None
         if train:
             trained = self.rows["train"] * train["identity"]["config"]["epochs"]

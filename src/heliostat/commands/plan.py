@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from heliostat import weights
+from heliostat.artifacts import Spent
 from heliostat.commands import estimates, history
 from heliostat.commands.display import clock
 from heliostat.commands.page import page
@@ -18,6 +21,9 @@ from heliostat.config import RunConfig
 from heliostat.core.layout import Layout, local_gpus
 from heliostat.core.settings import identify
 from heliostat.core.workspace import Decision, Plan
+from heliostat.tune import outlook
+from heliostat.tune.config import TuneConfig
+from heliostat.tune.outlook import Facts
 
 STYLES = {"kept": "dim", "resume": "yellow", "run": "cyan", "changed": "bold red"}
 SHOWN_DIFFERENCES = 12
@@ -44,9 +50,7 @@ def plan(request: Request) -> None:
 def show(run: RunConfig, layout: Layout, root: Path, decisions: list[Decision], corpus: Any, replace: bool) -> None:
     """The plan as a page on stdout."""
     out = page()
-    rows = estimates.rows_of(run, corpus)
-    before = history.earlier(root.parent, {"model": identify(run.model), "task": identify(run.task)})
-    costs = Costs(run, layout, rows, before)
+    costs = costs_of(run, layout, root, corpus)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("stage", "what", "why", "work", "time"):
         table.add_column(name, no_wrap=name in ("stage", "what", "time"), overflow="fold")
@@ -63,7 +67,7 @@ def show(run: RunConfig, layout: Layout, root: Path, decisions: list[Decision], 
     for line in differences(decisions, replace):
         out.print(line)
     out.print()
-    for fact in (told_time(times), costs.memory(), costs.width()):
+    for fact in (*costs.told_sweep(), told_time(times), costs.memory(), costs.width()):
         out.print(Text(fact))
 
 
@@ -102,31 +106,48 @@ class Costs:
     rows: estimates.Rows
     before: history.Earlier | None
 
-    def slots(self) -> int:
-        """Trainings side by side on this machine; a cluster's are known when it is joined."""
+    def places(self) -> int | None:
+        """Trainings that fit side by side; None for a cluster that is asked when it is joined."""
+        if self.layout.joins():
+            return None if self.layout.gangs == "auto" else self.layout.gangs
         fits = max(1, self.layout.trainings_on(self.layout.training_cpus(), local_gpus()))
-        fits = fits if self.layout.gangs == "auto" else min(fits, self.layout.gangs)
-        lag = self.run.tune.scheduler.lag() if self.run.tune else None
-        return fits if lag is None else min(fits, lag + 1)
+        return fits if self.layout.gangs == "auto" else min(fits, self.layout.gangs)
+
+    def slots(self) -> int | None:
+        """Trainings that will run side by side."""
+        places = self.places()
+        return None if places is None else min(places, self.run.tune.side_by_side() if self.run.tune else 1)
+
+    @cached_property
+    def sweep(self) -> Spent | None:
+        """What the sweep will take; None when there is none."""
+        run, rate = self.run, self.before.row_seconds() if self.before else None
+        if run.tune is None:
+            return None
+        trained = weights.trained(run.model, run.train)
+        state, best = (None, None) if trained is None else estimates.checkpoint_bytes(trained, run.train)
+        training_s = None if rate is None else rate * self.rows.splits["train"] * run.train.epochs
+        facts = Facts(self.slots(), training_s, state, best, self.layout.cost_per_hour, run.train.epochs)
+        return outlook.expected(run.tune, facts, seed=run.seed)
 
     def work(self, stage: str) -> str:
         """What the stage has to do, in a few words."""
         run, rows = self.run, self.rows
-        if stage == "corpus":
+        if stage == "corpus" or stage.startswith("corpus-"):
             told = f"{'' if rows.exact else 'about '}{rows.read:,} rows read"
-            return told if not rows.exact else f"{told}: " + ", ".join(f"{n:,} {split}" for split, n in rows.splits.items())
+            known = rows.exact and stage == "corpus"
+            return told + (": " + ", ".join(f"{n:,} {split}" for split, n in rows.splits.items()) if known else "")
         if stage == "evaluate-base" or stage == "evaluate":
             suites = len(run.evaluate.general) + 1
             return f"{rows.told('test')} test rows; {suites} suite{'s' if suites > 1 else ''}"
         if stage == "train":
             return f"{estimates.steps(run.train, rows.splits['train']):,} steps of {run.train.batch} rows"
-        if stage == "tune" and run.tune:
-            cost = estimates.sweep_cost(run.tune, run.seed)
-            total = estimates.steps(run.train, rows.splits["train"])
-            rungs = [f"{n} to {share:.3g}" for n, share in zip(cost.jobs, run.tune.scheduler.rungs(), strict=True)]
-            saved = 1 - cost.trainings / run.tune.trials
-            plain = f", {saved:.0%} less than training each to the end" if saved > 0.005 else ""
-            return f"{run.tune.trials} trials of {total:,} steps; {sum(cost.jobs)} jobs ({', '.join(rungs)} of a training){plain}"
+        if stage == "tune" and run.tune and self.sweep:
+            few, many = estimates.step_range(run, rows.splits["train"])
+            length = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+            saved = 1 - (self.sweep.trainings - outlook.repetitions(run.tune)) / run.tune.trials
+            plain = f", {saved:.0%} less work than training each to the end" if saved > 0.005 else ""
+            return f"{run.tune.trials:,} trials of {length} steps; {sum(self.sweep.jobs):,} jobs{plain}"
         if stage == "ensemble" and run.ensemble:
             return f"{run.ensemble.candidates} candidates"
         if stage == "distil" and run.distil:
@@ -135,28 +156,57 @@ class Costs:
 
     def seconds(self, stage: str) -> float | None:
         """About how long the stage takes, by an earlier run's rates; None when none was measured."""
+        if stage == "tune" and self.sweep:
+            return self.sweep.wall_s
         if self.before is None:
             return None
         rate, rows = self.before.row_seconds(), self.rows.splits["train"]
-        if stage == "tune" and self.run.tune and rate is not None:
-            return estimates.sweep_cost(self.run.tune, self.run.seed).trainings * rate * rows * self.run.train.epochs / self.slots()
         if stage == "train" and rate is not None:
             return rate * rows * self.run.train.epochs
-        took = self.before.seconds(stage)
+        took = self.before.seconds("corpus" if stage.startswith("corpus-") else stage)
         if took is None:
             return None
         scale = rows / max(1, self.before.rows["train"])
         return took * (max(1.0, scale) if stage in ("report", "ensemble") else scale)
 
+    def told_sweep(self) -> list[str]:
+        """Rungs, time, disk and money of the sweep, and what holds it back."""
+        tune, spent = self.run.tune, self.sweep
+        if tune is None or spent is None:
+            return []
+        shares = tune.scheduler.rungs()
+        rungs = ", ".join(f"{n:,} to {share_of(share)}" for n, share in zip(spent.jobs, shares, strict=True) if n)
+        again = outlook.repetitions(tune)
+        parts = [f"{tune.trials:,} trials: {rungs} of a training" + (f", {again} more to confirm the finalists" if again else "")]
+        side = f" with {self.slots()} side by side" if self.slots() else ""
+        parts += [f"about {clock(spent.wall_s)}{side}"] if spent.wall_s is not None else []
+        parts += [f"{size(spent.checkpoint_bytes)} of checkpoints at most"] if spent.checkpoint_bytes else []
+        parts += [f"cost {spent.cost:.2f}"] if spent.cost is not None else []
+        return [f"sweep    {'; '.join(parts)}", *self._held_back(tune)]
+
+    def _held_back(self, tune: TuneConfig) -> list[str]:
+        """Places that stay empty because decisions wait for earlier results."""
+        places, lag = self.places(), tune.scheduler.lag()
+        if lag is None or places is None or places <= lag + 1 or tune.trials <= lag + 1:
+            return []
+        return [
+            f"         decision_lag {lag} lets {lag + 1} trainings run side by side, and this layout holds {places}:"
+            f" set tune.scheduler.decision_lag to {places - 1}, or to null for a sweep that need not be reproducible"
+        ]
+
     def memory(self) -> str:
-        """Memory of one worker, and how many work at once."""
-        params = estimates.parameters(self.run.model)
-        if params is None:
+        """Memory of one worker for the largest model, and how many work at once."""
+        known = {model: params for model in estimates.models(self.run) if (params := weights.parameters(model)) is not None}
+        if not known:
             return "memory   unknown until the model is downloaded"
-        each = estimates.memory_bytes(params, self.run.train, self.layout)
-        how = "weights, gradients and optimiser states" if self.run.train.lora is None else "weights and adapters"
-        zero = f", ZeRO {self.layout.zero} over {self.layout.workers} workers" if self.layout.zero and self.layout.workers > 1 else ""
-        return f"memory   {size(each)} per worker for {params / 1e6:.1f} M parameters ({how}{zero}); activations come on top"
+        model = max(known, key=known.__getitem__)
+        params, train, layout = known[model], self.run.train, self.layout
+        trained = weights.trained(model, train) or params
+        each = [estimates.memory_bytes(params, trained, train, layout.model_copy(update={"zero": zero})) for zero in range(4)]
+        how = "weights, gradients and optimiser states" if train.lora is None else "weights and adapters"
+        others = ", ".join(f"ZeRO {zero}: {size(count)}" for zero, count in enumerate(each)) if layout.workers > 1 else ""
+        zero = f", ZeRO {layout.zero} over {layout.workers} workers; {others}" if others else ""
+        return f"memory   {size(each[layout.zero])} per worker for {params / 1e6:.1f} M parameters ({how}{zero}); activations come on top"
 
     def width(self) -> str:
         """How wide the run is."""
@@ -164,13 +214,29 @@ class Costs:
         place = f"the Ray cluster at '{layout.joins()}'" if layout.joins() else "a local Ray"
         device = f"{layout.gpus_per_worker:g} GPU" if layout.gpus_per_worker else f"{layout.cpus_per_worker:g} CPU"
         micro = f"{layout.micro_rows(self.run.train.batch)} rows x {layout.accumulation(self.run.train.batch)} per worker and update"
-        if self.run.tune is None:
-            side = ""
-        elif not layout.joins():
-            side = f"; {self.slots()} training(s) side by side"
-        else:
-            side = "; as many trainings side by side as the cluster holds"
+        side = ""
+        if self.run.tune:
+            slots = self.slots()
+            side = "; as many trainings side by side as the cluster holds" if slots is None else f"; {slots} training(s) side by side"
         return f"width    {place}: {layout.workers} worker(s) x {device}, {micro}{side}"
+
+
+def expected(run: RunConfig, layout: Layout, root: Path, corpus: Any) -> dict[str, Any]:
+    """What `run.json` keeps of the plan, to be compared with what comes true: stage to what it is expected to take."""
+    costs = costs_of(run, layout, root, corpus)
+    return {"tune": costs.sweep.model_dump()} if costs.sweep else {}
+
+
+def costs_of(run: RunConfig, layout: Layout, root: Path, corpus: Any) -> Costs:
+    """Costs by the rates of an earlier run in the same storage; `corpus` is finished or pending."""
+    before = history.earlier(root.parent, {"model": identify(run.model), "task": identify(run.task)})
+    return Costs(run, layout, estimates.rows_of(run, corpus), before)
+
+
+def share_of(share: float) -> str:
+    """1/9, 0.3, 1."""
+    parts = round(1 / share)
+    return f"1/{parts}" if parts > 1 and abs(share * parts - 1) < 1e-6 else f"{share:.3g}"
 
 
 def size(count: float) -> str:

@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from heliostat.commands import estimates
-from heliostat.commands.tiny import write_model
+from heliostat.config import read_config
 from heliostat.core.family import build
 from heliostat.core.layout import Layout
-from heliostat.tasks.config import ModelConfig
-from heliostat.train.config import LoraConfig, TrainConfig
-from heliostat.tune.config import TuneConfig
+from heliostat.train.config import TrainConfig
 
 
 def test_rows_of_files(tmp_path: Path) -> None:
@@ -35,26 +33,27 @@ def test_steps() -> None:
     assert [estimates.steps(TrainConfig(epochs=e, batch=16), 100) for e in (1, 0.5, 3, 0.001)] == [7, 4, 21, 1]
 
 
-def test_a_sweep_is_simulated() -> None:
-    asha = estimates.sweep_cost(TuneConfig(trials=64, scheduler={"use": "asha", "eta": 4, "first": 1 / 16}), 7)
-    assert asha.jobs[0] == 64
-    assert asha.jobs[0] > asha.jobs[1] > asha.jobs[2] >= 1
-    assert asha.trainings < 0.4 * 64, "early stopping saves most of the work"
-    full = estimates.sweep_cost(TuneConfig(trials=5, scheduler="full", finalists=2), 7)
-    assert (full.jobs, full.trainings) == ((5,), 5.0)
+def test_steps_of_trials_that_differ(tiny_config: Path) -> None:
+    space = "tune.space={train.batch: {choice: [8, 16]}, train.epochs: {int: [1, 3]}}"
+    assert estimates.step_range(read_config(tiny_config, [space]), 160) == (10, 60)
+    assert estimates.step_range(read_config(tiny_config, ["tune.trials=4"]), 160) == (80, 80)
 
 
-def test_memory_follows_zero(tmp_path: Path) -> None:
-    write_model(tmp_path / "model")
-    params = estimates.parameters(ModelConfig(path=str(tmp_path / "model")))
-    fewer = estimates.parameters(ModelConfig(path=str(tmp_path / "model"), layers=1))
-    assert params is not None
-    assert fewer is not None
-    assert 0 < fewer < params
+def test_models_a_sweep_may_train(tiny_config: Path) -> None:
+    run = read_config(tiny_config, ["tune.space={model.layers: {choice: [1, 2]}}"])
+    assert [model.layers for model in estimates.models(run)] == [None, 1, 2]
+    assert estimates.models(read_config(tiny_config)) == [run.model]
 
-    def of(zero: int, workers: int, **train: object) -> float:
-        return estimates.memory_bytes(1000, TrainConfig(**train), Layout(zero=zero, workers=workers))
+
+def test_memory_follows_zero() -> None:
+    def of(zero: int, workers: int, trained: int = 1000, **train: object) -> float:
+        return estimates.memory_bytes(1000, trained, TrainConfig(**train), Layout(zero=zero, workers=workers))
 
     assert [of(zero, 4) for zero in (0, 1, 2, 3)] == [16_000, 10_000, 7_000, 4_000]
     assert of(0, 1, optimizer="sgd") == 12_000
-    assert of(0, 1, lora=LoraConfig()) < 5_000
+    assert of(0, 1, trained=10) == 4_120
+
+
+def test_checkpoints_hold_what_is_trained() -> None:
+    assert estimates.checkpoint_bytes(1000, TrainConfig()) == (12_000, 4_000)
+    assert estimates.checkpoint_bytes(1000, TrainConfig(optimizer="sgd")) == (8_000, 4_000)

@@ -1,13 +1,15 @@
 """What a person sees while a run goes on: its stages, the current one's progress, and the sweep's table of trials.
 
-Everything is drawn from a small state (`Line`, `TrialLine`) by pure functions, a few times a second; the finished
-stages stay on the terminal as a summary.
+Everything is drawn from a small state (`Line`, `Board`) by pure functions, a few times a second; the finished stages stay
+on the terminal as a summary. A sweep of many thousand trials costs no more to draw than one of ten.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -22,6 +24,7 @@ from heliostat.core.progress import Progress
 REFRESH_PER_S = 4
 SHOWN_TRIALS = 6
 SHOWN_MESSAGES = 3
+RUNNING = ("running", "started")
 BAR_WIDTH = 22
 MARKS = {"kept": ("·", "dim"), "run": ("▸", "bold cyan"), "resume": ("▸", "bold cyan"), "done": ("✓", "green"), "stopped": ("■", "yellow")}
 
@@ -69,16 +72,68 @@ class TrialLine:
         return value if isinstance(value, float | int) and value == value else None
 
 
+@dataclass
+class Board:
+    """The trials of a sweep, with what a few lines need of them kept at every change."""
+
+    mode: str = "max"
+    trials: dict[int, TrialLine] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Trials in each state."""
+    running: dict[int, TrialLine] = field(default_factory=dict)
+    leaders: list[TrialLine] = field(default_factory=list)
+    """The best few, best first; ties go to the lower number."""
+
+    def change(self, number: int, state: str, info: dict[str, Any], now: float = 0.0) -> None:
+        """Trial `number` is in `state` now, and `info` is new about it."""
+        line = self.trials.get(number)
+        if line is None:
+            line = self.trials[number] = TrialLine(number, state)
+        else:
+            self.counts[line.state] -= 1
+            self.running.pop(number, None)
+        before = line.value
+        line.state, line.changed = state, now
+        line.info.update(info)
+        self.counts[state] += 1
+        if state in RUNNING:
+            self.running[number] = line
+        if "mode" in info and info["mode"] != self.mode:
+            self.mode = str(info["mode"])
+            self._lead(self.trials.values())
+        elif line.value != before:
+            fell = before is not None and line in self.leaders
+            self._lead(self.trials.values() if fell else [*(t for t in self.leaders if t is not line), line])
+
+    def _lead(self, candidates: Iterable[TrialLine]) -> None:
+        self.leaders = sorted((t for t in candidates if t.value is not None), key=self._rank)[:SHOWN_TRIALS]
+
+    def _rank(self, line: TrialLine) -> tuple[float, int]:
+        value = float(line.value or 0.0)
+        return (value if self.mode == "min" else -value, line.number)
+
+    @property
+    def best(self) -> TrialLine | None:
+        return self.leaders[0] if self.leaders else None
+
+    def shown(self) -> list[TrialLine]:
+        """The few trials worth a line: the best, what runs now, then the next best; in the order of their numbers."""
+        now = sorted(self.running.values(), key=lambda t: (t.value is None, self._rank(t)))
+        chosen = {t.number: t for t in [*self.leaders[:1], *now, *self.leaders]}
+        if len(chosen) < SHOWN_TRIALS:
+            chosen |= {n: t for n, t in list(self.trials.items())[: 2 * SHOWN_TRIALS] if n not in chosen}
+        return sorted(list(chosen.values())[:SHOWN_TRIALS], key=lambda t: t.number)
+
+
 class LiveProgress(Progress):
     """A live display on a terminal."""
 
     def __init__(self, stream: TextIO, console: Console | None = None):
         self.console = console or Console(file=stream, force_terminal=True, highlight=False)
         self.lines: dict[str, Line] = {}
-        self.trials: dict[int, TrialLine] = {}
+        self.board = Board()
         self.messages: list[str] = []
         self.began = time.monotonic()
-        self.mode = "max"
         self._lock = threading.RLock()
         self._live = Live(
             console=self.console,
@@ -92,7 +147,7 @@ class LiveProgress(Progress):
 
     def stage(self, name: str, state: str, why: str) -> None:
         with self._lock:
-            self.trials = {}
+            self.board = Board()
             self.lines[name] = Line(name, state, why, time.monotonic())
 
     def update(self, name: str, done: float, total: float, unit: str, note: str = "") -> None:
@@ -106,16 +161,13 @@ class LiveProgress(Progress):
 
     def trial(self, number: int, state: str, info: dict[str, Any]) -> None:
         with self._lock:
-            line = self.trials.setdefault(number, TrialLine(number, state))
-            line.state, line.changed = state, time.monotonic()
-            line.info.update(info)
-            self.mode = str(info.get("mode", self.mode))
+            self.board.change(number, state, info, time.monotonic())
 
     def done(self, name: str, seconds: float, summary: str) -> None:
         with self._lock:
             line = self.lines.setdefault(name, Line(name, "run", "", time.monotonic()))
             line.state, line.seconds, line.text = "done", seconds, summary
-            self.trials = {}
+            self.board = Board()
 
     def message(self, text: str) -> None:
         with self._lock:
@@ -126,16 +178,15 @@ class LiveProgress(Progress):
             for line in self.lines.values():
                 if line.state in ("run", "resume"):
                     line.state, line.seconds = "stopped", time.monotonic() - line.began
-            self.trials = {}
+            self.board = Board()
         self._live.stop()
 
     def _draw(self) -> RenderableType:
         with self._lock:
-            lines, trials = list(self.lines.values()), list(self.trials.values())
-            return draw(lines, trials, self.messages, time.monotonic(), self.mode, self.console.width)
+            return draw(list(self.lines.values()), self.board, self.messages, time.monotonic(), self.console.width)
 
 
-def draw(lines: list[Line], trials: list[TrialLine], messages: list[str], now: float, mode: str, width: int) -> RenderableType:
+def draw(lines: list[Line], board: Board, messages: list[str], now: float, width: int) -> RenderableType:
     """The whole display: a pure function of its state."""
     parts: list[RenderableType] = []
     name_width = max((len(line.name) for line in lines), default=0)
@@ -144,8 +195,8 @@ def draw(lines: list[Line], trials: list[TrialLine], messages: list[str], now: f
         if line.state in ("run", "resume"):
             if line.total:
                 parts.append(_bar(line, now))
-            if trials:
-                parts.append(_trial_table(trials, mode, width))
+            if board.trials:
+                parts.append(_trial_table(board, width))
     parts += [Text(f"  {message}", style="yellow", no_wrap=True, overflow="ellipsis") for message in messages]
     return Group(*parts)
 
@@ -174,46 +225,28 @@ def _bar(line: Line, now: float) -> RenderableType:
     return grid
 
 
-def _trial_table(trials: list[TrialLine], mode: str, width: int) -> RenderableType:
-    best = best_of(trials, mode)
+def _trial_table(board: Board, width: int) -> RenderableType:
+    few, best = board.shown(), board.best
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     for column in ("trial", "rung", "value"):
         grid.add_column(column, no_wrap=True, justify="right")
     grid.add_column("state", no_wrap=True, min_width=8)
     grid.add_column("settings", no_wrap=True, overflow="ellipsis", max_width=max(10, width - 44))
-    metric = next((str(t.info["metric"]) for t in trials if isinstance(t.info.get("metric"), str)), "value")
-    grid.add_row("  ", *(Text(h, "dim") for h in ("trial", "rung", metric, "state", "settings")))
-    for trial in shown(trials, mode):
+    metric = next((str(t.info["metric"]) for t in few if isinstance(t.info.get("metric"), str)), "value")
+    weighed = any(t.info.get("objectives") for t in few)
+    heads = ("trial", "rung", metric, "state", "objectives, settings" if weighed else "settings")
+    grid.add_row("  ", *(Text(h, "dim") for h in heads))
+    for trial in few:
         is_best = trial is best
-        style = "bold green" if is_best else ("" if trial.state in ("running", "started") else "dim")
+        style = "bold green" if is_best else ("" if trial.state in RUNNING else "dim")
         value = f"{trial.value:.4f}" if trial.value is not None else ""
-        cells = [f"{trial.number:04d}", str(trial.info.get("rung", "")), value, trial.state, told_settings(trial.info.get("settings"))]
+        told = f"{told_settings(trial.info.get('objectives'))}  {told_settings(trial.info.get('settings'))}".strip()
+        cells = [f"{trial.number:04d}", str(trial.info.get("rung", "")), value, trial.state, told]
         grid.add_row(" ★" if is_best else "", *(Text(c, style, no_wrap=True, overflow="ellipsis") for c in cells))
-    hidden = len(trials) - min(len(trials), SHOWN_TRIALS)
-    counts = ", ".join(f"{sum(t.state == s for t in trials)} {s}" for s in sorted({t.state for t in trials}))
-    return Group(grid, Text(f"    {counts}" + (f" ({hidden} not shown)" if hidden else ""), "dim", no_wrap=True))
-
-
-def best_of(trials: list[TrialLine], mode: str) -> TrialLine | None:
-    """The trial with the best value; ties go to the lower number."""
-    scored = [t for t in trials if t.value is not None]
-    sign = 1 if mode == "min" else -1
-    return min(scored, key=lambda t: (sign * float(t.value or 0.0), t.number), default=None)
-
-
-def shown(trials: list[TrialLine], mode: str) -> list[TrialLine]:
-    """The few trials worth a line: what runs now, then the best; in the order of their numbers."""
-    sign = 1 if mode == "min" else -1
-
-    def rank(t: TrialLine) -> tuple[bool, bool, float, int]:
-        return (t.state not in ("running", "started"), t.value is None, sign * float(t.value or 0.0), t.number)
-
-    best = best_of(trials, mode)
-    chosen = sorted(trials, key=rank)[:SHOWN_TRIALS]
-    if best is not None and best not in chosen:
-        chosen[-1] = best
-    return sorted(chosen, key=lambda t: t.number)
+    hidden = len(board.trials) - len(few)
+    counts = ", ".join(f"{n:,} {state}" for state, n in sorted(board.counts.items()) if n)
+    return Group(grid, Text(f"    {counts}" + (f" ({hidden:,} not shown)" if hidden else ""), "dim", no_wrap=True))
 
 
 def told_settings(settings: Any) -> str:

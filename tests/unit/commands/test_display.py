@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import io
+import random
+import time
+from collections import Counter
 
 from rich.console import Console
 
-from heliostat.commands.display import Line, LiveProgress, TrialLine, best_of, clock, draw, shown, told_settings
+from heliostat.commands.display import SHOWN_TRIALS, Board, Line, LiveProgress, TrialLine, clock, draw, told_settings
 
 
 def text(lines: list[Line], trials: list[TrialLine], width: int = 80, messages: list[str] | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(draw(lines, trials, messages or [], 100.0, "max", width))
+    console.print(draw(lines, board(trials), messages or [], 100.0, width))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def board(trials: list[TrialLine], mode: str = "max") -> Board:
+    made = Board(mode)
+    for line in trials:
+        made.change(line.number, line.state, line.info)
+    return made
 
 
 def trial(number: int, state: str, value: float | None = None) -> TrialLine:
@@ -42,12 +52,56 @@ def test_nothing_is_wider_than_the_terminal() -> None:
 
 def test_the_best_trial_is_always_shown() -> None:
     trials = [trial(0, "paused", 0.99), *(trial(i, "running") for i in range(1, 9))]
-    assert best_of(trials, "max") is trials[0]
-    assert trials[0] in shown(trials, "max")
+    made = board(trials)
+    assert made.best is not None
+    assert made.best.number == 0
+    assert made.best in made.shown()
     told = text([Line("tune", "run", "", 0.0)], trials)
     assert any(line.split()[:2] == ["★", "0000"] for line in told)
     assert "3 not shown" in told[-1]
-    assert best_of([trial(1, "paused", 0.2), trial(2, "paused", 0.1), trial(3, "failed", float("nan"))], "min").number == 2
+    smallest = board([trial(1, "paused", 0.2), trial(2, "paused", 0.1), trial(3, "failed", float("nan"))], "min")
+    assert smallest.best is not None
+    assert smallest.best.number == 2
+
+
+def test_the_board_is_right_after_any_changes() -> None:
+    """Against a scan of all trials: values rise and fall, states come and go."""
+    dice = random.Random(3)
+    made, mode = Board(), "max"
+    for _ in range(3000):
+        info = {"value": round(dice.random(), 2)} if dice.random() < 0.7 else {}
+        made.change(dice.randrange(60), dice.choice(["running", "paused", "failed"]), info | {"mode": mode})
+        if dice.random() < 0.001:
+            mode = "min" if mode == "max" else "max"
+    sign = 1 if made.mode == "min" else -1
+    ranked = sorted((t for t in made.trials.values() if t.value is not None), key=lambda t: (sign * (t.value or 0.0), t.number))
+    assert made.leaders == ranked[:SHOWN_TRIALS]
+    assert +made.counts == Counter(t.state for t in made.trials.values())
+    assert set(made.running) == {t.number for t in made.trials.values() if t.state == "running"}
+    assert made.best in made.shown()
+    assert len(made.shown()) == SHOWN_TRIALS
+
+
+def test_many_trials_cost_no_more_to_draw() -> None:
+    def seconds(count: int) -> float:
+        made = board([trial(i, "paused" if i % 400 else "running", (i * 7919 % count) / count) for i in range(count)])
+        line = Line("tune", "run", "", 0.0, total=count, unit="rungs")
+        began = time.perf_counter()
+        for _ in range(5):
+            made.change(count // 2, "paused", {"value": 0.5})
+            draw([line], made, [], 100.0, 80)
+        return time.perf_counter() - began
+
+    few = min(seconds(20) for _ in range(3))
+    assert min(seconds(5000) for _ in range(3)) < 5 * few + 0.01
+
+
+def test_objectives_are_told_before_the_settings() -> None:
+    line = trial(4, "paused", 0.9)
+    line.info["objectives"] = {"latency_ms": 9.3}
+    told = text([Line("tune", "run", "", 0.0)], [line], width=100)
+    assert "objectives, settings" in told[1]
+    assert "latency_ms=9.3  lr=0.000123" in told[2]
 
 
 def test_words() -> None:

@@ -34,6 +34,7 @@ class Engine:
         self.gangs: list[Any] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self._named = 0
+        self._prepared: dict[str, Path] = {}
         self._connection: Any = None
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -161,11 +162,16 @@ class Engine:
         """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`."""
         from heliostat.engine import streams
 
+        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision])
+        if asked in self._prepared:
+            return self._prepared[asked]
         folder = Path(model.folder)
         tokenizer = sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
         function = streams.Tokenise(model.folder, task, tuple(labels))
-        return streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
+        made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
+        self._prepared[asked] = made
+        return made
 
     # Answers about models
 

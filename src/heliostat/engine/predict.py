@@ -11,7 +11,7 @@ import numpy as np
 
 from heliostat.engine.group import Group
 from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.streams import Prepared, Rows, open_tokenizer
+from heliostat.engine.streams import Rows, open_tokenizer, opened
 
 ROWS = 32
 """Rows of one forward pass."""
@@ -27,7 +27,7 @@ class Predict(Order):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task)
-        rows = Prepared(self.rows)
+        rows = opened(self.rows)
         pad = pad_id(self.model.folder)
         logits_NC = forward(module, rows, self.task, pad, worker.group)
         if worker.group.rank == 0:

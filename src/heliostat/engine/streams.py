@@ -75,6 +75,17 @@ class Prepared(Rows):
         super().__init__(pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all())
 
 
+@lru_cache(maxsize=16)
+def opened(folder: Path) -> Prepared:
+    """The prepared rows in `folder`, opened once in this process."""
+    return Prepared(folder)
+
+
+def rows_in(folder: Path) -> int:
+    """Rows of a prepared split, without opening it."""
+    return int(read_json(folder / "manifest.json")["rows"])
+
+
 def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: Any, map_pieces: Any) -> Path:
     """Tokenise parquet `files` into `folder/<fingerprint>` unless it is there; returns that folder.
 

@@ -20,7 +20,7 @@ from heliostat.core.manifest import read_json, write_json
 from heliostat.engine import adapters, checkpoints, models, zero
 from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import columns, forward, on, pad_id
-from heliostat.engine.streams import Batches, Micro, Prepared, Rows, open_tokenizer, steps_per_epoch
+from heliostat.engine.streams import Batches, Micro, Rows, open_tokenizer, opened, steps_per_epoch
 from heliostat.train.config import TrainConfig
 from heliostat.train.folds import folds
 
@@ -100,7 +100,7 @@ class Export(Training):
         module = trainable(self, worker)
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
-        rows, tokenizer = Prepared(self.valid_rows), open_tokenizer(self.model.folder)
+        rows, tokenizer = opened(self.valid_rows), open_tokenizer(self.model.folder)
         probe = self.task.collate(columns(rows, np.arange(min(8, len(rows)))), pad_id(self.model.folder))
         before = _logits(module, probe, self.task)
         base = worker.models.opened(self.model, self.labels, self.task)
@@ -289,7 +289,7 @@ class Session:
 
 def rows_of(order: Training) -> tuple[Rows, Rows]:
     """(rows to train on, rows to validate on)."""
-    train, valid = Prepared(order.train_rows), Prepared(order.valid_rows)
+    train, valid = opened(order.train_rows), opened(order.valid_rows)
     if order.fold is None:
         return train, valid
     which, count, seed = order.fold

@@ -9,7 +9,7 @@ from heliostat.artifacts import Corpus, Model
 from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
-from heliostat.engine.streams import Prepared, total_steps
+from heliostat.engine.streams import rows_in, total_steps
 from heliostat.train.config import VERSION, TrainConfig
 from heliostat.train.session import Export, Train, validation_interval
 
@@ -37,7 +37,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "train_rows": train_rows,
         "valid_rows": engine.prepare(corpus.split("valid"), task=task, labels=corpus.labels, model=source),
         "seed": ctx.seed,
-        "total": total_steps(len(Prepared(train_rows)), config.batch, config.epochs),
+        "total": total_steps(rows_in(train_rows), config.batch, config.epochs),
         "metric": task.metric,
         "zero": layout.zero,
         "offload": layout.offload,
@@ -49,7 +49,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
 def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Train to the end in orders of one validation interval, so that a kill loses at most one; returns what was reached."""
     total = fields["total"]
-    every = validation_interval(fields["train"], len(Prepared(fields["train_rows"])))
+    every = validation_interval(fields["train"], rows_in(fields["train_rows"]))
     listener = _teller(ctx, fields["key"])
     ctx.engine.listeners.append(listener)
     try:

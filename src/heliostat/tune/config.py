@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from heliostat.core.errors import OptionError, UserError
 from heliostat.core.family import In
 from heliostat.core.manifest import sha256_file
 from heliostat.core.settings import Settings, unidentified
@@ -100,6 +101,14 @@ class TuneConfig(Settings):
     def _space_parses(cls, value: dict[str, Any]) -> dict[str, Any]:
         parse_space(value)
         return value
+
+    @model_validator(mode="after")
+    def _constraints_parse(self) -> TuneConfig:
+        try:
+            self.searched()
+        except UserError as error:
+            raise OptionError([f"constraints: {problem}" for problem in error.problems]) from None
+        return self
 
     def searched(self) -> Space:
         """The space, parsed."""

@@ -17,7 +17,7 @@ from heliostat.core import seeds
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints
 from heliostat.engine.orders import Reply
-from heliostat.engine.streams import Prepared, total_steps
+from heliostat.engine.streams import rows_in, total_steps
 from heliostat.train.session import Export, Train
 from heliostat.train.stage import exported
 from heliostat.tune.config import Confirm
@@ -83,7 +83,7 @@ class Repetitions:
         else:
             fold = (rep, self.confirm.folds, seeds.derive(run.ctx.seed, "folds"))
             fields = run.again(job.trial, key, seed=run.seed_of(job.trial), fold=fold)
-            rows = len(Prepared(fields["train_rows"])) + len(Prepared(fields["valid_rows"]))
+            rows = rows_in(fields["train_rows"]) + rows_in(fields["valid_rows"])
             held = len(range(rep, rows, self.confirm.folds))
             fields["total"] = total_steps(rows - held, fields["train"].batch, fields["train"].epochs)
         return Train(**fields, until=fields["total"], resumable=False, threads=run.threads)

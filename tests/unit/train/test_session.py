@@ -125,7 +125,7 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, lo
     again, missing = ground.task.model(str(tmp_path / "model"), list(ground.labels), None)
     assert missing == []
     assert facts["params"] == sum(p.numel() for p in again.parameters())
-    rows = session.Prepared(ground.valid)
+    rows = session.opened(ground.valid)
     saved = torch.from_numpy(session.np.load(tmp_path / "training" / "valid.npy"))
     with torch.no_grad():
         logits = ground.task.logits(again.eval(), ground.task.collate(session.columns(rows, range(len(rows))), 0))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from heliostat.core import seeds
-from heliostat.tune.samplers.base import Base
-from heliostat.tune.space import Dimension
+import numpy as np
+
+from heliostat.tune.samplers.base import Base, Proposer
+from heliostat.tune.space import Space
 
 
 class Random(Base):
     """Independent draws from each dimension's distribution."""
 
-    def suggest(self, number: int, dimensions: dict[str, Dimension], seed: int) -> dict[str, Any]:
-        draws = seeds.rng(seed, "tune", "random", number).random(len(dimensions))
-        return {path: dimension.at(float(u)) for (path, dimension), u in zip(dimensions.items(), draws, strict=True)}
+    def open(self, space: Space, trials: int, seed: int) -> Proposer:
+        return _Draws(space)
+
+
+@dataclass(frozen=True)
+class _Draws(Proposer):
+    space: Space
+
+    def suggest(self, number: int, rng: np.random.Generator) -> dict[str, Any]:
+        return self.space.at(rng.random(len(self.space.dimensions)))

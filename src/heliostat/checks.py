@@ -59,9 +59,14 @@ def _corpus(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _layout(config: RunConfig, layout: Layout) -> list[str]:
-    if layout.offload != "none" and (layout.zero == 0 or layout.gpus_per_worker == 0):
-        return ["layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.", *layout.check_room()]
-    return layout.check_room()
+    found, share = [], layout.gpus_per_worker
+    if layout.offload != "none" and (layout.zero == 0 or share == 0):
+        found.append("layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.")
+    if share > 1 and share % 1:
+        found.append(f"layout.gpus_per_worker: {share:g} is neither a part of one GPU nor a whole number of them. Use {int(share)}.")
+    elif 0 < share < 1 and layout.workers > 1:
+        found.append(f"layout.gpus_per_worker: {layout.workers} workers of one training cannot share a GPU (NCCL). Use 1, or workers: 1.")
+    return [*found, *layout.check_room()]
 
 
 def _train(config: RunConfig, layout: Layout) -> list[str]:

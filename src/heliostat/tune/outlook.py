@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from heliostat.artifacts import Spent
 from heliostat.core import seeds
@@ -18,12 +20,15 @@ from heliostat.tune.config import TuneConfig
 from heliostat.tune.decisions import Decisions
 from heliostat.tune.proposals import Proposals
 from heliostat.tune.samplers.base import Told
-from heliostat.tune.schedulers.base import Job
+from heliostat.tune.schedulers.base import Course, Job, Result
 from heliostat.tune.space import Space
 
 SIMULATIONS = 25
 MANY_TRIALS = 200
 """Above it one simulation is exact enough, and takes long enough."""
+PROBE_TRIALS, SLOW_S, PATIENCE_S = 48, 0.5, 1.0
+"""A sweep of so many trials that takes longer than `SLOW_S` of CPU time stands for a larger one; after `PATIENCE_S` no more
+are simulated."""
 UNKNOWN_SLOTS = 8
 EPOCHS = "train.epochs"
 GAIN, NOISE = 0.5, 0.1
@@ -55,33 +60,50 @@ class Simulated:
     work: float
     wall: float
     states: int
-    """Checkpoints of trials that could go on, at the end."""
+    """Checkpoints of trials that could go on, or that others could go on from, at the end."""
     bests: int
     """Trials with a best step, at the end."""
 
 
 def expected(tune: TuneConfig, facts: Facts, *, seed: int) -> Spent:
     """What the sweep and the confirmation of its finalists will take: the median of a few simulated ones."""
-    runs = sorted((simulate(tune, facts, seed, i) for i in range(_simulations(tune))), key=lambda run: run.work)
-    run = runs[len(runs) // 2]
-    counts = Counter(job.rung for job in run.jobs)
-    again = repetitions(tune)
-    wall_s = None
+    run, scale = _typical(tune, facts, seed)
+    again, wall_s = repetitions(tune), None
     if facts.training_s is not None and facts.slots is not None:
-        wall_s = (run.wall + math.ceil(again / _slots(tune, facts))) * facts.training_s
+        wall_s = (run.wall * scale + math.ceil(again / _slots(tune, facts))) * facts.training_s
     return Spent(
-        jobs=tuple(counts.get(rung, 0) for rung in range(len(tune.scheduler.rungs()))),
-        trainings=round(run.work + again, 6),
+        jobs=_counts(tune, run, scale),
+        trainings=round(run.work * scale + again, 6),
         wall_s=None if wall_s is None else round(wall_s, 3),
-        checkpoint_bytes=_checkpoint_bytes(tune, facts, run),
+        checkpoint_bytes=_checkpoint_bytes(tune, facts, round(run.states * scale), round(run.bests * scale)),
         cost=None if wall_s is None or facts.cost_per_hour is None else round(wall_s / 3600 * facts.cost_per_hour, 4),
     )
 
 
 def expected_jobs(tune: TuneConfig, seed: int = 7) -> int:
     """Jobs of the whole sweep, its finalists' confirmation left out."""
-    counts = sorted(len(simulate(tune, Facts(), seed, i).jobs) for i in range(_simulations(tune)))
-    return counts[len(counts) // 2]
+    return sum(_counts(tune, *_typical(tune, Facts(), seed)))
+
+
+def _counts(tune: TuneConfig, run: Simulated, scale: float) -> tuple[int, ...]:
+    """Jobs at each rung."""
+    counts = Counter(job.rung for job in run.jobs)
+    return tuple(round(counts.get(rung, 0) * scale) for rung in range(len(tune.scheduler.rungs())))
+
+
+def _typical(tune: TuneConfig, facts: Facts, seed: int) -> tuple[Simulated, float]:
+    """(the simulated sweep of median work, how many times as large the sweep is). A scheduler that takes long to decide is simulated
+    on few trials, and a sweep of many trials needs one simulation only."""
+    began = time.process_time()
+    probe = tune if tune.trials <= PROBE_TRIALS else tune.model_copy(update={"trials": PROBE_TRIALS})
+    runs = [simulate(probe, facts, seed, 0)]
+    if probe is not tune:
+        if time.process_time() - began > SLOW_S:
+            return runs[0], tune.trials / PROBE_TRIALS
+        runs = [simulate(tune, facts, seed, 0)]
+    while len(runs) < (SIMULATIONS if tune.trials <= MANY_TRIALS else 1) and time.process_time() - began < PATIENCE_S:
+        runs.append(simulate(tune, facts, seed, len(runs)))
+    return sorted(runs, key=lambda run: run.work)[len(runs) // 2], 1.0
 
 
 def repetitions(tune: TuneConfig) -> int:
@@ -109,7 +131,7 @@ def simulate(tune: TuneConfig, facts: Facts, seed: int, number: int) -> Simulate
     """One sweep on `facts.slots` slots: jobs end in the order of their length, and nothing begins after the budget of time or money."""
     rungs, rng = tune.scheduler.rungs(), seeds.rng(seed, "outlook", number)
     draws = _Draws(tune.searched(), seeds.derive(seed, "outlook", number))
-    decisions = Decisions(tune.scheduler, tune.trials, draws, [], lambda event: None)
+    decisions = Decisions(_stand_in(tune.scheduler), tune.trials, draws, [], lambda event: None)
     quality, limit = rng.random(tune.trials), _limit(tune, facts)
     reached: dict[int, float] = {}
     running: list[tuple[float, int, Job]] = []
@@ -128,12 +150,31 @@ def simulate(tune: TuneConfig, facts: Facts, seed: int, number: int) -> Simulate
         decisions.finish(job, quality[job.trial % tune.trials] + GAIN * rungs[job.rung] + NOISE * float(rng.standard_normal()), {})
     jobs = tuple(decisions.jobs[:issued])
     states = [job for job in jobs if job.rung + 1 < len(rungs)]
-    return Simulated(jobs, work, now, len(states if _keeps_all(tune) else {job.trial for job in states}), len({job.trial for job in jobs}))
+    return Simulated(
+        jobs, work, now, len(states if tune.scheduler.exploits else {job.trial for job in states}), len({job.trial for job in jobs})
+    )
 
 
-def _keeps_all(tune: TuneConfig) -> bool:
-    """Whether every job's checkpoint is kept for others to go on from."""
-    return bool(tune.scheduler.exploits)
+def _stand_in(scheduler: Any) -> Any:
+    """What decides in a simulation: a scheduler whose trials copy each other brings all of them to the end, whatever the values."""
+    return _ToTheEnd(scheduler) if scheduler.exploits else scheduler
+
+
+class _ToTheEnd(Course):
+    """Every trial to every rung, rung by rung."""
+
+    def __init__(self, scheduler: Any):
+        self.scheduler, self.rungs, self.lag = scheduler, scheduler.rungs, scheduler.lag
+
+    def open(self, trials: int, space: Space, seed: int) -> Course:
+        self._jobs = (Job(trial, rung) for rung in range(len(self.rungs())) for trial in range(trials))
+        return self
+
+    def see(self, result: Result) -> None:
+        """Nothing is decided on it."""
+
+    def next(self) -> Job | None:
+        return next(self._jobs, None)
 
 
 def _length(settings: dict[str, object], facts: Facts) -> float:
@@ -146,10 +187,6 @@ def _slots(tune: TuneConfig, facts: Facts) -> int:
     return max(1, min(facts.slots or UNKNOWN_SLOTS, tune.side_by_side()))
 
 
-def _simulations(tune: TuneConfig) -> int:
-    return SIMULATIONS if tune.trials <= MANY_TRIALS else 1
-
-
 def _limit(tune: TuneConfig, facts: Facts) -> float:
     """Time, in whole trainings, after which nothing begins."""
     hours = [] if tune.budget.hours is None else [tune.budget.hours]
@@ -158,11 +195,11 @@ def _limit(tune: TuneConfig, facts: Facts) -> float:
     return min(hours) * 3600 / facts.training_s if hours and facts.training_s else math.inf
 
 
-def _checkpoint_bytes(tune: TuneConfig, facts: Facts, run: Simulated) -> int | None:
+def _checkpoint_bytes(tune: TuneConfig, facts: Facts, states: int, bests: int) -> int | None:
     """Largest size of all checkpoints: states and best steps stay until the sweep ends, or until the budget of disk is reached."""
     if facts.state_bytes is None or facts.best_bytes is None:
         return None
-    sweep = run.states * facts.state_bytes + run.bests * facts.best_bytes
+    sweep = states * facts.state_bytes + bests * facts.best_bytes
     if tune.budget.checkpoint_gb is not None:
         needed = _slots(tune, facts) * (facts.state_bytes + facts.best_bytes) + tune.finalists * facts.best_bytes
         sweep = min(sweep, max(needed, round(tune.budget.checkpoint_gb * 1e9)))

@@ -98,3 +98,15 @@ def test_it_takes_about_a_second(trials: int) -> None:
     began = time.process_time()
     of(Facts(slots=16, training_s=1.0), trials=trials)
     assert time.process_time() - began < 2.0
+
+
+def test_a_scheduler_whose_trials_copy_each_other_brings_all_to_the_end() -> None:
+    spent = of(Facts(state_bytes=3, best_bytes=1), trials=6, scheduler={"use": "pbt", "iterations": 4})
+    assert (spent.jobs, spent.trainings) == ((6, 6, 6, 6), 6.0)
+    assert spent.checkpoint_bytes == 6 * 3 * 3 + 6, "every job's state is kept for others"
+
+
+def test_a_scheduler_that_takes_long_to_decide_is_simulated_on_fewer_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlook, "SLOW_S", 0.0)
+    spent = of(trials=480, scheduler="full")
+    assert (spent.jobs, spent.trainings) == ((480,), 480.0)

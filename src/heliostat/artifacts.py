@@ -201,6 +201,8 @@ class Sweep(Artifact):
     """Names of `tune.objectives` and which direction is better."""
     front: tuple[int, ...] = ()
     """Trials that no other one beats in the metric and every objective at once (the Pareto front), best metric first."""
+    importance: dict[str, float] = {}
+    """Searched path to its share of what decided whether a trial was among the best, most important first; empty with too few."""
     confirmation: Confirmation | None = None
     """What training the finalists again showed; None when it was not asked for."""
     expected: Spent | None = None

@@ -17,6 +17,8 @@ from heliostat.core.family import members
 
 SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
 SECTIONS = members("report.sections")
+SWEEPS = ["a wide sweep", "a sweep of one trial", "a sweep that failed", "an older sweep"]
+RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", *SWEEPS]
 VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
 
 
@@ -40,8 +42,15 @@ def runs(tmp_path_factory):
         logits = np.load(file)
         logits[:, 0] = np.where(logits.argmax(1) == 0, logits[:, 0], -np.inf)
         np.save(file, logits)
+    wide = sample.many(tmp_path_factory.mktemp("many"))
+    failed = tuple(t.model_copy(update={"best": None, "value": None, "state": "failed", "curve": ()}) for t in wide.sweep.trials)
+    bare = {"importance": {}, "confirmation": None, "expected": None, "spent": None, "front": (), "objectives": {}, "rungs": (1.0,)}
     return {
         "full": full,
+        "a wide sweep": wide,
+        "a sweep of one trial": dataclasses.replace(full, sweep=full.sweep.model_copy(update={**bare, "trials": full.sweep.trials[:1]})),
+        "a sweep that failed": dataclasses.replace(wide, sweep=wide.sweep.model_copy(update={**bare, "trials": failed})),
+        "an older sweep": dataclasses.replace(full, sweep=full.sweep.model_copy(update=bare)),
         "minimal": sample.minimal(tmp_path_factory.mktemp("minimal")),
         "no sweep": dataclasses.replace(full, sweep=None),
         "no ensemble": dataclasses.replace(full, council=None, predictors=full.predictors[:1]),
@@ -73,7 +82,7 @@ class Balance(HTMLParser):
 
 
 @pytest.mark.parametrize("name", SECTIONS)
-@pytest.mark.parametrize("run", ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero"])
+@pytest.mark.parametrize("run", RUNS)
 def test_section_is_wellformed_and_stands_alone(name, run, runs):
     html = SECTIONS[name]().render(runs[run])
     page = Balance()
@@ -103,9 +112,11 @@ def test_section_escapes_names_from_data(name, runs, tmp_path):
     full = runs["full"]
     bad = 'x"><script>alert(1)</script>'
     models = tuple(m.model_copy(update={"name": bad + m.name, "stage": bad}) for m in full.scores.models)
+    trials = tuple(t.model_copy(update={"settings": {bad: bad + str(t.number)}, "error": bad}) for t in full.sweep.trials)
+    sweep = full.sweep.model_copy(update={"trials": trials, "importance": {bad: 1.0}, "metric": bad})
     corpus = full.corpus.model_copy(update={"dropped": {bad: 4}, "rows": {**full.corpus.rows, bad: 5}})
     scores = full.scores.model_copy(update={"models": models, "suites": {bad: bad}})
-    html = SECTIONS[name]().render(dataclasses.replace(full, scores=scores, corpus=corpus))
+    html = SECTIONS[name]().render(dataclasses.replace(full, scores=scores, corpus=corpus, sweep=sweep))
     assert "<script" not in html
     page = Balance()
     page.feed(html)

@@ -112,14 +112,19 @@ def intervals(dots: Sequence[Dot], *, title: str, tell: Callable[[float], str], 
     return svg(title, bottom + 20, body)
 
 
-def scatter(points: Sequence[Point], *, x: Axis, y: Axis, title: str, height: float = 280.0) -> str:
-    """Marks over two axes, with error bars where the points have them, labelled directly."""
+def scatter(
+    points: Sequence[Point], *, x: Axis, y: Axis, title: str, height: float = 280.0, joined: Sequence[tuple[float, float]] = ()
+) -> str:
+    """Marks over two axes, with error bars where the points have them, labelled directly; a line runs through the `joined` places."""
     frame: Box = (46.0, 26.0, WIDTH - 12, height - 40)
     xs = [v for p in points for v in (p.x, p.x_low, p.x_high) if v is not None]
     ys = [v for p in points for v in (p.y, p.y_low, p.y_high) if v is not None]
     across = _across(x, xs, frame)
     up = Scale(*span(ys, pad=0.1), frame[3], frame[1])
     body = _axes(across, up, x, y, frame)
+    if len(joined) > 1:
+        way = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in joined)
+        body.append(f'<polyline class="curve joined" points="{way}"/>')
     taken: list[Box] = []
     for p in points:
         r = p.radius
@@ -138,14 +143,30 @@ def scatter(points: Sequence[Point], *, x: Axis, y: Axis, title: str, height: fl
     return svg(title, height, body)
 
 
-def lines(series: Sequence[Line], *, x: Axis, y: Axis, title: str, height: float = 280.0) -> str:
-    """Curves over two axes; the strong ones lie on top and carry their label at the end."""
+def lines(
+    series: Sequence[Line],
+    *,
+    x: Axis,
+    y: Axis,
+    title: str,
+    height: float = 280.0,
+    marks: Sequence[tuple[float, str]] = (),
+    within: tuple[float, float] | None = None,
+) -> str:
+    """Curves over two axes; the strong ones lie on top and carry their label at the end.
+
+    `marks` are places on the x axis with a dashed line and a word at its top. What lies outside `within`, the y axis when
+    it is given, is drawn at its edge.
+    """
     room = max((width(s.label) for s in series if s.label), default=0.0) + 10
     frame: Box = (46.0, 26.0, WIDTH - max(12.0, room), height - 40)
     all_points = [p for s in series for p in s.points]
-    across = Scale(0.0, max(p[0] for p in all_points) or 1.0, frame[0], frame[2])
-    up = Scale(*span([p[1] for p in all_points], pad=0.06), frame[3], frame[1])
+    across = Scale(0.0, max([p[0] for p in all_points] + [m[0] for m in marks]) or 1.0, frame[0], frame[2])
+    up = Scale(*span(within or [p[1] for p in all_points], pad=0.06), frame[3], frame[1])
     body = _axes(across, up, x, y, frame)
+    for at, word in marks:
+        body.append(line(across(at), frame[1] - 2, across(at), frame[3], kind="reference"))
+        body.append(text(across(at), frame[1] - 6, word, anchor="end" if at == marks[-1][0] else "middle", kind="tick"))
     taken: list[float] = []
     names: list[str] = []
     for s in sorted(series, key=lambda s: s.strong):
@@ -156,8 +177,8 @@ def lines(series: Sequence[Line], *, x: Axis, y: Axis, title: str, height: float
         if len(places) > 1:
             drawn = f'class="{kind}" points="{path}" style="stroke:{s.colour}" data-tip="{tip}"'
             body.append(f"<polyline {drawn}><title>{tip}</title></polyline>")
-        for a, b in places if len(places) == 1 or s.strong else []:
-            body.append(circle(a, b, 3, colour=s.colour, tip=s.tip))
+        for a, b in places if len(places) == 1 or (s.strong and len(places) <= 20) else []:
+            body.append(circle(a, b, 3 if s.strong or len(series) <= 30 else 1.8, colour=s.colour, tip=s.tip))
         if s.label:
             y_at = _free(places[-1][1] + 4, taken)
             names.append(text(places[-1][0] + 7, y_at, s.label, kind="name halo", colour=s.colour if s.strong else ""))

@@ -1,10 +1,11 @@
 """A run as the report finds it on disk: small, complete, in two languages, with everything that tends to break a page.
 
-`python tests/unit/report/sample.py FOLDER` writes the full and the minimal page there, to look at.
+`python tests/unit/report/sample.py FOLDER` writes the full, the minimal and the wide page there, to look at.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,7 +15,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from heliostat.artifacts import Corpus, Curve, Ensemble, Interval, Model, ModelScores, Scores, Sweep, Trial
+from heliostat.artifacts import (
+    Confirmation,
+    Confirmed,
+    Corpus,
+    Curve,
+    Ensemble,
+    Interval,
+    Model,
+    ModelScores,
+    Scores,
+    Spent,
+    Sweep,
+    Trial,
+)
 from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context
@@ -199,6 +213,8 @@ def sweep(root: Path, finalists: tuple[Model, ...]) -> Sweep:
                 best_step=steps * 23 if top else None,
                 curve=curve,
                 busy_s=14.2 * steps,
+                value=top,
+                objectives={} if top is None else {"latency_ms": 9.0 + 3 * top - 0.4 * i},
                 error=error,
             )
         )
@@ -213,7 +229,127 @@ def sweep(root: Path, finalists: tuple[Model, ...]) -> Sweep:
         busy_s=355.0,
         slots=2,
         startup_s=11.0,
+        rungs=(1 / 6, 1 / 3, 1.0),
+        objectives={"latency_ms": "min"},
+        front=(6, 7),
+        importance={"train.optimizer.lr": 0.7, "train.schedule": 0.3, "train.optimizer.weight_decay": 0.0},
+        confirmation=confirmation({6: (0.966, 0.969, 0.963), 2: (0.965, 0.967, 0.964)}, p_value=0.4),
+        expected=Spent(jobs=(8, 4, 2), trainings=4.1, wall_s=190.0, checkpoint_bytes=1_100_000_000, cost=None),
+        spent=Spent(jobs=(8, 5, 3), trainings=4.2, wall_s=213.0, checkpoint_bytes=1_250_000_000, cost=0.12),
     )
+
+
+def confirmation(values: dict[int, tuple[float, ...]], *, p_value: float | None) -> Confirmation:
+    """Finalists trained again, in the order they are given."""
+    finalists = tuple(
+        Confirmed(trial=number, values=found, mean=_around(sum(found) / len(found), 0.004)) for number, found in values.items()
+    )
+    return Confirmation(how="seeds", finalists=finalists, p_value=p_value, significant=p_value is not None and p_value < 0.05)
+
+
+def many(root: Path, trials: int = 60) -> Evidence:
+    """The full run with a wide sweep: conditional and categorical settings, two objectives, failures of two causes."""
+    evidence = full(root)
+    finalists = tuple(m for m in evidence.predictors if isinstance(m, Model))[:1]
+    return dataclasses.replace(evidence, sweep=wide(root, trials, finalists))
+
+
+def wide(root: Path, count: int, finalists: tuple[Model, ...] = ()) -> Sweep:
+    """A sweep of `count` trials over four rungs, as a successive halving leaves it."""
+    rng = np.random.Generator(np.random.PCG64(11))
+    rungs, settings = (1 / 27, 1 / 9, 1 / 3, 1.0), [_settings(rng) for _ in range(count)]
+    final = [_quality(s) + rng.normal(0, 0.004) for s in settings]
+    order = sorted(range(count), key=lambda i: -final[i])
+    trials = [_wide_trial(i, settings[i], final[i], order.index(i), count, rng) for i in range(count)]
+    able = [t for t in trials if t.state != "failed"]
+    front = [t.number for t in able if not any(_beats(o, t) for o in able)]
+    first, second = sorted(able, key=lambda t: -(t.value or 0))[:2]
+    again = {second.number: (0.951, 0.953, 0.952, 0.954, 0.950), first.number: (0.947, 0.945, 0.950, 0.948, 0.946)}
+    shares = {
+        "train.optimizer.lr": 0.52,
+        "train.optimizer": 0.21,
+        "train.batch": 0.12,
+        "train.optimizer.momentum": 0.08,
+        "train.schedule": 0.05,
+        "model.dropout": 0.02,
+        "train.freeze": 0.0,
+    }
+    jobs = tuple(sum(t.rung > r or r == 0 for t in trials) for r in range(4))
+    return Sweep(
+        fingerprint="t" * 16,
+        path=root / "tune",
+        metric="accuracy",
+        mode="max",
+        trials=tuple(trials),
+        finalists=finalists,
+        wall_s=1984.0,
+        busy_s=7020.0,
+        slots=4,
+        startup_s=11.0,
+        rungs=rungs,
+        objectives={"latency_ms": "min", "bytes": "min"},
+        front=tuple(sorted(front, key=lambda n: -(trials[n].best or 0))),
+        importance=shares,
+        confirmation=confirmation(again, p_value=0.012),
+        expected=Spent(jobs=(count, count // 3, count // 9, count // 27), trainings=11.2, wall_s=2700.0, checkpoint_bytes=None, cost=1.8),
+        spent=Spent(jobs=jobs, trainings=10.9, wall_s=1984.0, checkpoint_bytes=8_400_000_000, cost=1.32),
+        ended="hours",
+    )
+
+
+def _settings(rng: np.random.Generator) -> dict[str, Any]:
+    optimizer = str(rng.choice(["adamw", "sgd", "adafactor"]))
+    settings: dict[str, Any] = {
+        "train.optimizer": {"use": optimizer},
+        "train.optimizer.lr": float(f"{10 ** rng.uniform(-5.5, -2.5):.4g}"),
+        "train.batch": int(rng.choice([8, 16, 32, 64])),
+        "train.schedule": str(rng.choice(["cosine", "linear", "constant"])),
+        "model.dropout": round(float(rng.uniform(0, 0.4)), 3),
+        "train.freeze": bool(rng.integers(2)),
+    }
+    return settings | ({"train.optimizer.momentum": round(float(rng.uniform(0, 0.99)), 3)} if optimizer == "sgd" else {})
+
+
+def _quality(settings: dict[str, Any]) -> float:
+    off = np.log10(settings["train.optimizer.lr"]) + 4.2
+    loss = 0.035 * off * off + {"adamw": 0.0, "sgd": 0.05, "adafactor": 0.012}[settings["train.optimizer"]["use"]]
+    return float(0.957 - loss - 0.0004 * settings["train.batch"] - 0.02 * abs(settings["model.dropout"] - 0.1))
+
+
+def _wide_trial(number: int, settings: dict[str, Any], final: float, rank: int, count: int, rng: np.random.Generator) -> Trial:
+    rung = 1 + sum(rank < count // 3**k for k in (1, 2, 3))
+    failed = settings["train.optimizer.lr"] > 1.6e-3 or number % 23 == 22
+    steps = 27 * 2 // 3 ** (4 - rung) or 1
+    curve = tuple(
+        Curve(step=k * 20, epoch=k / 18, value=round(final - 0.35 * float(np.exp(-k / 8)) + rng.normal(0, 0.003), 4), loss=0.3)
+        for k in range(1, steps + 1)
+    )
+    best = max(curve, key=lambda c: c.value or 0.0)
+    cause = "the numbers diverged: loss is NaN at step 20" if settings["train.optimizer.lr"] > 1.6e-3 else "CUDA out of memory"
+    return Trial(
+        number=number,
+        settings=settings,
+        state="failed" if failed else "completed" if rung == 4 else "stopped",
+        rung=0 if failed else rung,
+        best=None if failed else best.value,
+        best_step=None if failed else best.step,
+        curve=() if failed else curve,
+        busy_s=round(3.1 * steps, 1),
+        value=None if failed else best.value,
+        objectives={}
+        if failed
+        else {
+            "latency_ms": round(4 + 9 * max(0.0, (best.value or 0) - 0.6) ** 2 + rng.gamma(2, 2), 3),
+            "bytes": round(5e7 * 2 ** rng.uniform(0, 4)),
+        },
+        error=cause if failed else None,
+    )
+
+
+def _beats(one: Trial, other: Trial) -> bool:
+    a = (one.best or 0.0, *(-v for v in one.objectives.values()))
+    b = (other.best or 0.0, *(-v for v in other.objectives.values()))
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
 
 
 def _step(k: int, top: float | None, steps: int) -> Curve:
@@ -242,10 +378,10 @@ def _manifests(root: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write both pages under `folder`."""
+    """Write the three pages under `folder`."""
     from heliostat.report.stage import write
 
-    for make in (full, minimal):
+    for make in (full, minimal, many):
         root = folder / make.__name__
         evidence = make(root)
         write(evidence.config, ctx=context(evidence), **inputs(evidence))

@@ -14,7 +14,6 @@ from heliostat.core.artifact import open_artifact
 from heliostat.report.direction import mode_of
 from heliostat.report.sections.confusion import Confusion, confusion
 from heliostat.report.sections.errors import Errors
-from heliostat.report.sections.sweep import epochs_spent, is_logarithmic
 from heliostat.report.stage import write
 from heliostat.report.wording import bound, change, esc, excerpt, percent, score, seconds, setting, size
 
@@ -185,16 +184,6 @@ def test_a_model_without_mistakes_is_told(full, tmp_path):
     evidence = with_answers(full, tmp_path, truth, truth)
     assert "makes no mistake" in Errors().render(evidence)
     assert "Every class is told apart" in Confusion().render(evidence)
-
-
-def test_epochs_saved_by_stopping(full):
-    assert epochs_spent(full.sweep) == (12.5, 24.0)
-
-
-def test_log_scale_is_seen_in_the_values():
-    assert is_logarithmic([1e-5, 3e-5, 1e-4, 1e-3])
-    assert not is_logarithmic([0.01, 0.3, 0.5, 0.7, 0.99])
-    assert not is_logarithmic([0.0, 0.1, 10.0])
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from heliostat.artifacts import Curve, Trial
 from heliostat.artifacts import Sweep as SweepArtifact
-from heliostat.artifacts import Trial
 from heliostat.report.axes import Axis
-from heliostat.report.charts import Bar, Line, Point, bars, lines, scatter
+from heliostat.report.charts import Bar, Line, bars, lines
 from heliostat.report.evidence import Evidence
-from heliostat.report.markup import Cell, Column, figure, figures, lead, plain, table
+from heliostat.report.markup import figure, figures, lead
 from heliostat.report.sections.base import Base
-from heliostat.report.wording import ABSENT, esc, excerpt, percent, plural, score, seconds, setting, words
+from heliostat.report.trials import STATES, WINNER, ranked, readable, sample, short, winner
+from heliostat.report.wording import percent, plural, score, seconds, words
 
-MAX_CURVES = 150
-MAX_PANELS = 6
-MAX_LABELS = 30
-GOLDEN = 0.618034
-STATES = {"completed": "var(--m1)", "stopped": "var(--faint)", "failed": "var(--bad)"}
+MAX_CURVES = 200
+MAX_STEPS = 40
+"""Points of one curve that are drawn."""
+FEW = 12
+"""So many curves each carry their name."""
+MANY = 30
+ENDED = {"all": "", "hours": " It ended with its budget of hours.", "cost": " It ended with its budget of money."}
 
 
 class Sweep(Base):
-    """Learning curves, settings against score, the epochs saved by stopping early, and every trial."""
+    """Learning curves of the trials, the rungs they ended at, and the epochs saved by stopping early."""
 
     title: ClassVar[str] = "Sweep"
     order: ClassVar[int] = 40
@@ -33,17 +36,10 @@ class Sweep(Base):
         counts = ", ".join(f"{sweep.count(s):,} {s}" for s in STATES if sweep.count(s))
         told = (
             f"{plural(len(sweep.trials), 'trial')} ({counts}) in {seconds(sweep.wall_s)} on {plural(sweep.slots, 'slot')}; "
-            f"goodput {percent(sweep.goodput)}: the share of slot time that went into training."
+            f"goodput {percent(sweep.goodput)}: the share of slot time that went into training.{ENDED[sweep.ended]}"
         )
-        charts = [_curves(sweep), _saved(sweep), *_panels(sweep)]
-        return lead(told) + figures([c for c in charts if c]) + _table(sweep)
-
-
-def best_trial(sweep: SweepArtifact) -> Trial | None:
-    """The trial with the best metric; None when none has one."""
-    scored = [t for t in sweep.trials if t.best is not None]
-    sign = 1 if sweep.mode == "max" else -1
-    return max(scored, key=lambda t: sign * (t.best or 0.0), default=None)
+        charts = [_curves(sweep, evidence), _saved(sweep), _rungs(sweep)]
+        return lead(told) + figures([c for c in charts if c])
 
 
 def epochs_spent(sweep: SweepArtifact) -> tuple[float, float]:
@@ -52,25 +48,60 @@ def epochs_spent(sweep: SweepArtifact) -> tuple[float, float]:
     return sum(spent), max(spent, default=0.0) * len(spent)
 
 
-def _curves(sweep: SweepArtifact) -> str:
-    best = best_trial(sweep)
-    sign = 1 if sweep.mode == "max" else -1
-    ranked = sorted(sweep.trials, key=lambda t: float("-inf") if t.best is None else sign * t.best, reverse=True)
-    series = []
-    for trial in ranked[:MAX_CURVES]:
-        points = tuple((c.epoch, c.value) for c in trial.curve if c.value is not None)
-        if not points:
-            continue
-        strong = trial is best
-        told = f"trial {trial.number}, {trial.state}: best {score(trial.best)}"
-        label = f"trial {trial.number}" if strong or len(sweep.trials) <= 12 else ""
-        series.append(Line(label, points, "var(--ship)" if strong else STATES[trial.state], told, strong))
+def lengths(sweep: SweepArtifact, evidence: Evidence) -> dict[int, float]:
+    """Trial number to the epochs of its whole training."""
+    own = (evidence.run.get("config") or {}).get("train", {}).get("epochs")
+    seen = max((c.epoch for t in sweep.trials for c in t.curve), default=0.0)
+    common = max(seen, float(own)) if isinstance(own, int | float) else seen
+    tried = {t.number: t.settings.get("train.epochs") for t in sweep.trials}
+    return {number: float(epochs) if isinstance(epochs, int | float) else common for number, epochs in tried.items()}
+
+
+def _curves(sweep: SweepArtifact, evidence: Evidence) -> str:
+    best, whole = winner(sweep), lengths(sweep, evidence)
+    in_epochs = len(set(whole.values())) == 1
+    able = [t for t in _with_curve(sweep) if whole[t.number] > 0]
+    drawn = sample(able, MAX_CURVES)
+    if best is not None and best in able and best not in drawn:
+        drawn.append(best)
+    few = len(able) <= FEW
+    series = [_line(t, 1.0 if in_epochs else whole[t.number], strong=t is best, named=few or t is best) for t in reversed(drawn)]
     if not series:
         return ""
-    title = f"Validation {words(sweep.metric)} by epoch"
-    chart = lines(series, x=Axis("epoch"), y=Axis(words(sweep.metric), _short), title=title)
-    cut = f" The best {MAX_CURVES} of {len(sweep.trials):,} trials are drawn." if len(sweep.trials) > MAX_CURVES else ""
-    return figure(chart, f"{title}. The best trial stands out; blue ran to the last rung, grey was stopped.{cut}")
+    values = [y for s in series for _, y in s.points]
+    within = readable(values, mode=sweep.mode, many=len(series) > MANY)
+    length = next(iter(whole.values())) if in_epochs else 1.0
+    at = [(share * length, str(i + 1)) for i, share in enumerate(sweep.rungs)] if len(sweep.rungs) > 1 else []
+    marks = [*at[:-1], (at[-1][0], f"rung {at[-1][1]}")] if at else []
+    x = Axis("epoch") if in_epochs else Axis("share of the training", lambda v: f"{100 * v:.0f} %")
+    title = f"Validation {words(sweep.metric)} by {x.label}"
+    chart = lines(series, x=x, y=Axis("", short), title=title, height=300.0, marks=marks, within=within)
+    said = f"{title}. {'The winner stands out; blue' if best else 'Blue'} ran to the last rung, grey was stopped, red failed."
+    if len(drawn) < len(able):
+        said += f" {len(drawn)} of {len(able):,} trials are drawn: the best, and evenly spaced ones of the rest."
+    worst = min(values) < within[0] or max(values) > within[1]
+    return figure(chart, said + (" The worst values are drawn at the edge." if worst else ""))
+
+
+def _with_curve(sweep: SweepArtifact) -> list[Trial]:
+    """Trials that have a value to draw, best first, failed ones last."""
+    order = ranked(sweep)
+    known = {t.number for t in order}
+    rest = [t for t in sweep.trials if t.number not in known]
+    return [t for t in [*order, *rest] if any(c.value is not None for c in t.curve)]
+
+
+def _line(trial: Trial, length: float, *, strong: bool, named: bool) -> Line:
+    points = tuple((c.epoch / length, c.value) for c in thinned(trial.curve) if c.value is not None)
+    told = f"trial {trial.number}, {trial.state}: best {score(trial.best)}"
+    return Line(f"trial {trial.number}" if named else "", points, WINNER if strong else STATES[trial.state], told, strong)
+
+
+def thinned(curve: tuple[Curve, ...]) -> list[Curve]:
+    """Evenly spaced points of a long curve, the last one among them."""
+    if len(curve) <= MAX_STEPS:
+        return list(curve)
+    return [curve[round(i * (len(curve) - 1) / (MAX_STEPS - 1))] for i in range(MAX_STEPS)]
 
 
 def _saved(sweep: SweepArtifact) -> str:
@@ -79,97 +110,31 @@ def _saved(sweep: SweepArtifact) -> str:
         return ""
     trained, whole = _epochs(spent), _epochs(full)
     rows = [
-        Bar("spent", ((spent, "var(--ship)", f"{trained} epochs trained"),), trained),
+        Bar("spent", ((spent, WINNER, f"{trained} epochs trained"),), trained),
         Bar("all in full", ((full, "var(--base)", f"{whole} epochs if no trial had been stopped"),), whole),
     ]
+    saved = f"Stopping early trained {trained} of {whole} epochs: {percent(1 - spent / full)} saved."
     by_rung: dict[int, list[Trial]] = {}
     for trial in sweep.trials:
         by_rung.setdefault(trial.rung, []).append(trial)
+    ended = []
     for rung in sorted(by_rung):
         parts = tuple((float(n), c, f"{n} {s}") for s, c in STATES.items() if (n := sum(t.state == s for t in by_rung[rung])))
-        rows.append(Bar(f"ended at rung {rung}" if rung else "before a rung", parts, plural(len(by_rung[rung]), "trial")))
-    saved = f"Stopping early trained {trained} of {whole} epochs: {percent(1 - spent / full)} saved."
-    return figure(bars(rows[:2], title=saved, gutter=116.0) + bars(rows[2:], title="Trials by the rung they ended at", gutter=116.0), saved)
+        ended.append(Bar(f"ended at rung {rung}" if rung else "before a rung", parts, plural(len(by_rung[rung]), "trial")))
+    return figure(bars(rows, title=saved, gutter=116.0) + bars(ended, title="Trials by the rung they ended at", gutter=116.0), saved)
 
 
-def _panels(sweep: SweepArtifact) -> list[str]:
-    scored = [t for t in sweep.trials if t.best is not None]
-    paths = list(dict.fromkeys(path for t in sweep.trials for path in t.settings))
-    panels = (_panel(sweep, scored, path) for path in paths if len({setting(t.settings.get(path)) for t in scored}) > 1)
-    return [p for p in panels if p][:MAX_PANELS]
-
-
-def _panel(sweep: SweepArtifact, scored: list[Trial], path: str) -> str:
-    tried = [(t, t.settings[path]) for t in scored if path in t.settings]
-    if len(tried) < 2:
+def _rungs(sweep: SweepArtifact) -> str:
+    """Jobs at each rung, when more is known than where trials ended."""
+    if sweep.spent is None or len(sweep.spent.jobs) < 2:
         return ""
-    axis, places = _setting_axis(path, [v for _, v in tried])
-    best = best_trial(sweep)
-    few = len(tried) <= MAX_LABELS
-    points = []
-    for (trial, value), place in zip(tried, places, strict=True):
-        aside = 0.0 if few or not axis.names else (trial.number * GOLDEN % 1 - 0.5) * 0.5  # so that equal settings do not hide each other
-        colour = "var(--ship)" if trial is best else STATES[trial.state]
-        tip = f"trial {trial.number}: {path} {setting(value)}, {score(trial.best)}"
-        points.append(Point(str(trial.number) if few else "", place + aside, float(trial.best or 0.0), colour, tip, 5.0 if few else 3.5))
-    points.sort(key=lambda p: p.colour == "var(--ship)")
-    title = f"Best {words(sweep.metric)} by {path}"
-    chart = scatter(points, x=axis, y=Axis(words(sweep.metric), _short), title=title, height=230.0)
-    return figure(chart, f"{title}.{' Numbers are trials.' if few else ''}")
-
-
-def _setting_axis(path: str, values: list[Any]) -> tuple[Axis, list[float]]:
-    """The axis of a setting and where each value lies on it: numbers by size, anything else as categories."""
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        log = is_logarithmic([float(v) for v in values])
-        return Axis(path + (" (log scale)" if log else ""), setting, log), [float(v) for v in values]
-    names = sorted({setting(v) for v in values})
-    return Axis(path, names=tuple(names)), [float(names.index(setting(v))) for v in values]
-
-
-def is_logarithmic(values: list[float]) -> bool:
-    """Whether numbers look drawn on a log scale: they span much, and half of them are crowded at the low end."""
-    low, high, middle = min(values), max(values), sorted(values)[(len(values) - 1) // 2]
-    return low > 0 and high / low >= 8 and middle < low + 0.3 * (high - low)
-
-
-def _table(sweep: SweepArtifact) -> str:
-    paths = list(dict.fromkeys(path for t in sweep.trials for path in t.settings))
-    columns = [Column("trial"), *(Column(_tail(p, paths), group="settings") for p in paths)]
-    columns += [Column("rung"), Column(f"best {words(sweep.metric)}"), Column("at step"), Column("state", numeric=False), Column("worked")]
-    best = best_trial(sweep)
-    marked = [i for i, t in enumerate(sweep.trials) if t is best]
-    rows = [_row(t, paths) for t in sweep.trials]
-    return table(columns, rows, caption="Every trial. A heading sorts.", marked=marked, tall=len(rows) > 25)
-
-
-def _row(trial: Trial, paths: list[str]) -> list[Cell]:
-    cells = [plain(str(trial.number), trial.number)]
-    for path in paths:
-        value = trial.settings.get(path)
-        key = value if isinstance(value, int | float) and not isinstance(value, bool) else setting(value)
-        cells.append(plain(setting(value) if path in trial.settings else ABSENT, key))
-    cells.append(plain(str(trial.rung), trial.rung))
-    cells.append(plain(score(trial.best), "" if trial.best is None else trial.best))
-    cells.append(plain(ABSENT if trial.best_step is None else f"{trial.best_step:,}", "" if trial.best_step is None else trial.best_step))
-    why = f'<span class="why">{esc(excerpt(trial.error, 160))}</span>' if trial.error else ""
-    cells.append(Cell(f'<span class="state {trial.state}">{trial.state}</span>{why}', trial.state))
-    cells.append(plain(seconds(trial.busy_s), trial.busy_s))
-    return cells
-
-
-def _tail(path: str, paths: list[str]) -> str:
-    """The end of a dotted path, as long as needed to tell it from the others."""
-    parts = path.split(".")
-    for n in range(1, len(parts)):
-        tail = ".".join(parts[-n:])
-        if sum(p == tail or p.endswith("." + tail) for p in paths) == 1:
-            return tail
-    return path
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}"
+    shares = [percent(share) for share in sweep.rungs] + ["100 %"] * len(sweep.spent.jobs)
+    rows = [
+        Bar(f"rung {i + 1}, {share}", ((float(n), "var(--m1)", f"{n:,} jobs to {share} of a training"),), f"{n:,}")
+        for i, (n, share) in enumerate(zip(sweep.spent.jobs, shares, strict=False))
+    ]
+    said = "Jobs at each rung, and the share of a training it stands for."
+    return figure(bars(rows, title=said, gutter=116.0), said)
 
 
 def _epochs(count: float) -> str:

@@ -89,6 +89,20 @@ def show(run: Path) -> None:
     show_it(run)
 
 
+@cli.command(short_help="Show what the sweep of RUN found, finished or not.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Trials on the leaderboard.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as one JSON value, curves too, for programs.")
+def sweep(run: Path, top: int, as_json: bool) -> None:
+    """Show what the sweep of RUN (a folder, or a name under runs/) found, what it cost, and what failed.
+
+    A sweep that is running or was interrupted is shown as far as it came.
+    """
+    from heliostat.commands.sweep import sweep as show_sweep
+
+    show_sweep(run, top=top, as_json=as_json)
+
+
 @cli.command()
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))

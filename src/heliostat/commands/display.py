@@ -250,11 +250,17 @@ def _trial_table(board: Board, width: int) -> RenderableType:
 
 
 def told_settings(settings: Any) -> str:
-    """`lr=0.0002 warmup=0.1`: the last words of the paths are enough."""
+    """`lr=0.0002 schedule=cosine`: the last words of the paths are enough."""
     if not isinstance(settings, dict):
         return ""
-    words = {path.rsplit(".", 1)[-1]: value for path, value in settings.items()}
-    return " ".join(f"{word}={value:.3g}" if isinstance(value, float) else f"{word}={value}" for word, value in words.items())
+    return " ".join(f"{path.rsplit('.', 1)[-1]}={_told(value)}" for path, value in settings.items())
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict) and "use" in value:  # a member of a family: its name, then its options
+        options = " ".join(f"{key}={_told(option)}" for key, option in value.items() if key != "use")
+        return f"{value['use']}({options})" if options else str(value["use"])
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def clock(seconds: float) -> str:

@@ -78,7 +78,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     told = capsys.readouterr().out
     assert "..." not in told.replace("[ARGS]...", ""), "every command is told in full"
-    assert all(f"  {name} " in told for name in ("run", "plan", "list", "show", "diff", "init", "submit", "schema", "doctor"))
+    assert all(f"  {name} " in told for name in ("run", "plan", "list", "show", "sweep", "diff", "init", "submit", "schema", "doctor"))
 
 
 def test_list_shows_families_members_and_options(capsys: pytest.CaptureFixture[str]) -> None:

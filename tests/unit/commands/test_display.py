@@ -107,6 +107,10 @@ def test_objectives_are_told_before_the_settings() -> None:
 def test_words() -> None:
     assert [clock(s) for s in (3.14, 59.94, 75, 3725)] == ["3.1 s", "59.9 s", "1:15", "1:02:05"]
     assert told_settings({"train.optimizer.lr": 1.234567e-4, "train.clip": None}) == "lr=0.000123 clip=None"
+    assert (
+        told_settings({"train.schedule": {"use": "cosine"}, "a.b": {"use": "sgd", "momentum": 0.9}})
+        == "schedule=cosine b=sgd(momentum=0.9)"
+    )
 
 
 def test_a_whole_run_ends_as_a_summary() -> None:

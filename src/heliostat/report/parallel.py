@@ -61,7 +61,8 @@ def _scale(row: Row, gone: bool) -> Callable[[float], float]:
     right = RIGHT - (ASIDE if gone else 0)
     if row.axis.names:
         return Scale(-0.5, len(row.axis.names) - 0.5, LEFT, right)
-    return Scale(*span(row.ends, log=row.axis.log, pad=0.0 if row.ends[0] < row.ends[1] else 0.1), LEFT, right, row.axis.log)
+    low, high = row.ends if row.ends[0] < row.ends[1] else span(row.ends, log=row.axis.log)
+    return Scale(low, high, LEFT, right, row.axis.log)
 
 
 def _x(place: float | None, scale: Callable[[float], float]) -> float:

@@ -145,6 +145,8 @@ def test_parallel_coordinates_place_what_is_not_there(many):
     rows = [Row(Axis("a", log=True), (1e-5, 1e-2)), Row(Axis("b", names=("x", "y")), (0, 1)), Row(Axis("c"), (0.5, 0.5))]
     chart = parallel(rows, [Thread((1e-3, 1.0, 0.5), "red", "t"), Thread((1e-4, None, None), "blue", "u")], title="t")
     assert chart.count("<path") == 2
+    ends = [Row(Axis("a"), (0.902, 0.971)), Row(Axis("b", log=True), (1e-5, 1e-2))]
+    assert 'd="M14.0' in parallel(ends, [Thread((0.902, 1e-5), "red", "t")], title="t"), "the ends of a row are the ends of its axis"
     assert chart.count("not there") == 2
 
 

@@ -33,6 +33,12 @@ UNKNOWN = "unknown until measured"
 def plan(request: Request) -> None:
     """Print the plan of the request."""
     run, layout, root = request.resolve()
+    decisions, corpus = survey(run, layout, root)
+    show(run, layout, root, decisions, corpus, request.replace)
+
+
+def survey(run: RunConfig, layout: Layout, root: Path) -> tuple[list[Decision], Any]:
+    """(what would be done with each stage, the corpus: finished or pending). Nothing is started."""
     from heliostat import pipeline  # after the config is known to be good: it takes longer than to find an error
 
     asked = Plan(root, run.seed, layout=layout)
@@ -44,7 +50,7 @@ def plan(request: Request) -> None:
         return artifact
 
     pipeline.story(run, do)
-    show(run, layout, root, asked.decisions, made["corpus"], request.replace)
+    return asked.decisions, made["corpus"]
 
 
 def show(run: RunConfig, layout: Layout, root: Path, decisions: list[Decision], corpus: Any, replace: bool) -> None:

@@ -8,15 +8,16 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from heliostat.commands.plan import expected, survey
 from heliostat.commands.quiet import quiet
 from heliostat.commands.request import Request
 from heliostat.config import RunConfig
 from heliostat.core.errors import GateFailed, HeliostatError, RunFailed
 from heliostat.core.layout import Layout
-from heliostat.core.manifest import write_json
+from heliostat.core.manifest import read_json, write_json
 from heliostat.core.progress import PlainProgress, Progress
 from heliostat.core.provenance import describe
-from heliostat.core.workspace import Decision, Plan, Workspace, changed_error
+from heliostat.core.workspace import Decision, Workspace, changed_error
 
 DRIVER_LOG = "driver.log"
 
@@ -38,14 +39,15 @@ def finished(request: Request) -> Any:
 
 
 def _finished(config: RunConfig, layout: Layout, root: Path, replace: bool) -> Any:
-    from heliostat import pipeline
-
+    decisions, corpus = survey(config, layout, root)
     if not replace:
-        plan = Plan(root, config.seed, layout=layout)
-        pipeline.story(config, plan.do)
-        refuse_changes(root, plan.decisions)
+        refuse_changes(root, decisions)
+    before = read_json(root / "run.json") or {}
+    again = any(decision.name == "tune" and decision.state == "changed" for decision in decisions)
+    expectation = expected(config, layout, root, corpus) if again or "expected" not in before else before["expected"]
+    story = {"config": config.tree(), "layout": layout.dump(), "provenance": describe(), "expected": expectation}
     with Stoppable():
-        return _watched(config, layout, root, replace, root / "logs" / DRIVER_LOG)
+        return _watched(config, layout, root, replace, story)
 
 
 def refuse_changes(root: Path, decisions: list[Decision]) -> None:
@@ -55,12 +57,13 @@ def refuse_changes(root: Path, decisions: list[Decision]) -> None:
             raise changed_error(root, decision)
 
 
-def _watched(config: RunConfig, layout: Layout, root: Path, replace: bool, log: Path) -> Any:
+def _watched(config: RunConfig, layout: Layout, root: Path, replace: bool, story: dict[str, Any]) -> Any:
+    log = root / "logs" / DRIVER_LOG
     workspace = Workspace(root, config.seed, layout, replace=replace)
     with workspace, quiet(log) as person:
         show = progress_for(person)
         try:
-            write_json(root / "run.json", {"config": config.tree(), "layout": layout.dump(), "provenance": describe()})
+            write_json(root / "run.json", story)
             return _told(config, workspace, root, show)
         except HeliostatError as error:
             traceback.print_exc()

@@ -45,7 +45,9 @@ class Ledger:
         except OSError as error:
             self._file.truncate(before)
             self._file.seek(before)
-            raise RunFailed(f"Ledger '{self.path}' cannot be written: {error.strerror}. Make room, and run the same command again.") from None
+            raise RunFailed(
+                f"Ledger '{self.path}' cannot be written: {error.strerror}. Make room, and run the same command again."
+            ) from None
 
     def close(self) -> None:
         self._file.close()

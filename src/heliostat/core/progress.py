@@ -53,7 +53,7 @@ class PlainProgress(Progress):
     def trial(self, number: int, state: str, info: dict[str, Any]) -> None:
         if state == "running" and "rung" not in info:
             return
-        shown = {k: info[k] for k in ("rung", "step", "until", "loss", "seconds") if k in info}
+        shown: dict[str, Any] = {k: info[k] for k in ("rung", "step", "until", "loss", "seconds") if k in info}
         shown |= {str(info.get("metric", "value")): info["value"]} if "value" in info else {}
         told = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in {**shown, **info.get("objectives", {})}.items())
         self._line(f"trial {number:04d}: {state} {told}".rstrip())

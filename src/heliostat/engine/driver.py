@@ -15,6 +15,7 @@ import numpy as np
 
 from heliostat.artifacts import Ensemble, Model, Predictor
 from heliostat.core.errors import Diverged, RunFailed, UserError
+from heliostat.core.family import build
 from heliostat.core.layout import Layout
 from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.progress import Progress
@@ -186,9 +187,10 @@ class Engine:
         orders: list[tuple[Path, Order]] = []
         for model in models:
             source = ModelSource(folder=str(model.path))
-            rows = self.prepare(files, task=task, labels=model.labels, model=source)
+            own = own_task(model, task)
+            rows = self.prepare(files, task=own, labels=model.labels, model=source)
             out = self.cache / "logits" / f"{fingerprint([content_of(model), rows.name])}.npy"
-            orders.append((out, Predict(task=task, model=source, labels=model.labels, rows=rows, out=out)))
+            orders.append((out, Predict(task=own, model=source, labels=model.labels, rows=rows, out=out)))
         return self._answers(orders)
 
     def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
@@ -198,8 +200,9 @@ class Engine:
         orders: list[tuple[Path, Order]] = []
         for part in members(predictor):
             source, labels = self._source(part)
-            out = self.cache / "vectors" / f"{fingerprint([content_of(part), task.identity(), list(texts)])}.npy"
-            orders.append((out, Embed(task=task, model=source, labels=labels, texts=tuple(texts), out=out)))
+            own = own_task(part, task)
+            out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), list(texts)])}.npy"
+            orders.append((out, Embed(task=own, model=source, labels=labels, texts=tuple(texts), out=out)))
         vectors = self._answers(orders)
         weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
         return np.concatenate([v * np.sqrt(w) for v, w in zip(vectors, weights, strict=True)], axis=1).astype(np.float32)
@@ -217,6 +220,7 @@ class Engine:
         from heliostat.engine.predict import Time
 
         source, labels = self._source(part)
+        task = own_task(part, task)
         mark = fingerprint([content_of(part), task.identity(), list(texts), self.layout.dump()])
         path = self.cache / "latency" / f"{mark}.json"
         known = read_json(path)
@@ -240,9 +244,13 @@ class Engine:
 
 
 def _task() -> Any:
-    from heliostat.core.family import build
-
     return build("tasks", "text_classification")
+
+
+def own_task(model: Any, task: Any) -> Any:
+    """The task a model was trained for, when its export says so: a sweep may have searched its settings."""
+    told = read_json(Path(model.path) / "heliostat.json") if isinstance(model, Model) else None
+    return build("tasks", told["task"]) if told else task
 
 
 def source_of(model: Any) -> ModelSource:

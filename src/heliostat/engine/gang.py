@@ -49,11 +49,11 @@ class Gang:
 
         gpu = self.layout.gpus_per_worker > 0
         resources = {"CPU": self.layout.cpus_per_worker, **({"GPU": self.layout.gpus_per_worker} if gpu else {})}
-        why = "the gang was closed"
+        mailbox, why = self.mailbox, "the gang was closed"
         try:
             TorchTrainer(
                 worker.main,
-                train_loop_config={"mailbox": self.mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu},
+                train_loop_config={"mailbox": mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu},
                 scaling_config=ScalingConfig(num_workers=self.layout.workers, use_gpu=gpu, resources_per_worker=resources),
                 torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
                 run_config=RunConfig(
@@ -63,7 +63,7 @@ class Gang:
         except Exception as error:  # noqa: BLE001  whatever it is, whoever waits on the mailbox must be told
             why = f"{self.name} stopped: {worker.one_line(error)}; see {self.log_folder}"
         try:
-            ray.get(self.mailbox.close.remote(why))
+            ray.get(mailbox.close.remote(why))
         except ray.exceptions.RayError:
             return  # the cluster is gone, and with it whoever waited
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.errors import RunFailed, UserError
+from heliostat.core.family import dump
 from heliostat.core.manifest import write_json
 from heliostat.engine.orders import ModelSource
 
@@ -168,5 +169,5 @@ def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, befo
     if not gap <= 1e-3 * (1.0 + float(np.abs(before).max())):  # float32 addition order of a merged adapter stays far below this
         raise RunFailed(f"the exported model in '{out}' answers differently from the trained one (largest gap {gap:.2g} in logits).")
     facts = {"params": count(again), "bytes": folder_bytes(out), "largest_logit_gap": gap}
-    write_json(out / "heliostat.json", {**facts, "task": task.name(), "verified": True})
+    write_json(out / "heliostat.json", {**facts, "task": dump(task), "verified": True})
     return facts

@@ -5,13 +5,16 @@ Every fact it could lose is on the ledger; the rest (what is drawn, what is on d
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from heliostat.artifacts import Corpus, Scores
+from heliostat.artifacts import Corpus, Scores, Trial
 from heliostat.core import seeds
+from heliostat.core.errors import RunFailed
 from heliostat.core.family import find
 from heliostat.core.ledger import Ledger
 from heliostat.core.workspace import Context
@@ -22,11 +25,16 @@ from heliostat.train.stage import training
 from heliostat.tune import outlook
 from heliostat.tune.config import TuneConfig
 from heliostat.tune.decisions import Decisions
+from heliostat.tune.earlier import earlier
+from heliostat.tune.mirror import FILE, Mirror
 from heliostat.tune.proposals import Proposals
 from heliostat.tune.room import GB, Room, trial_name
 from heliostat.tune.schedulers.base import Job
+from heliostat.tune.standing import Standings
 from heliostat.tune.trial import Sections, corpus_mark, sections
 from heliostat.tune.weighing import Weighing, weighing
+
+MIRROR_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -77,18 +85,49 @@ class Running:
         self._expected = outlook.expected_jobs(config, self.ctx.seed)
         self._began, self._before = time.monotonic(), 0.0
         events = self.ledger.read()
-        self.decisions = Decisions(config.scheduler, config.trials, self._proposals(), events, self.ledger.append)
+        self.standings = Standings(mode=self.mode, rungs=len(self.rungs), events=events)
+        self.decisions = Decisions(config.scheduler, config.trials, self._proposals(), events, self._write)
         for event in events:
             self._remember(event)
+        self._mirror = self._open_mirror()
+        self._mirrored = time.monotonic()
+
+    def _write(self, event: dict[str, Any]) -> None:
+        """An event becomes durable, then known."""
+        self.ledger.append(event)
+        self.standings.take(event)
+
+    def _open_mirror(self) -> Mirror | None:
+        """The copy of the sweep for optuna-dashboard; a sweep goes on without one."""
+        directions = {self.metric_name: self.mode, **self.weighing.directions}
+        try:
+            return Mirror(self.ctx.folder / FILE, self.space, self.ctx.folder.parent.name, directions)
+        except RunFailed as error:
+            self.ctx.show.message(f"no Optuna database is written: {error}")
+            return None
+
+    def reflect(self, trials: Sequence[Trial]) -> None:
+        """Bring the mirror up to date."""
+        self._mirrored = time.monotonic()
+        if self._mirror is not None:
+            try:
+                self._mirror.update(trials)
+            except sqlite3.Error as error:
+                self.ctx.show.message(f"the Optuna database is not up to date: {error}")
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.ledger.close()
+        if self._mirror is not None:
+            self._mirror.close()
 
     def _proposals(self) -> Proposals:
         """The sampler, told of an older sweep when there is one."""
         config, first = self.config, list(self.config.first_points)
         older = None
         if config.warm_start:
-            from heliostat.tune.earlier import earlier
-
-            older = earlier(config.warm_start, self.space, metric=self.metric_name, rungs=self.rungs)
+            known = {"metric": self.metric_name, "mode": config.mode, "rungs": self.rungs, "objectives": config.objectives}
+            older = earlier(config.warm_start, self.space, **known)
             first += older.first_points
             self.ctx.show.message(older.told)
         proposals = Proposals(config.sampler, self.space, config.trials, self.ctx.seed, first)
@@ -145,7 +184,7 @@ class Running:
             parent = (donor["folder"], self._steps(donor, job.rung - 1))
         self.ctx.show.trial(job.trial, "running", {"rung": job.rung + 1, "settings": self.settings(job.trial)})
         last = job.rung + 1 == len(self.rungs)
-        keep = getattr(self.config.scheduler, "exploits", False)
+        keep = self.config.scheduler.exploits
         return Train(
             **fields, until=self._steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
         )
@@ -172,6 +211,8 @@ class Running:
             self.alike = True
             self.decisions.stop()
         self._show(job, value, reply)
+        if time.monotonic() - self._mirrored >= MIRROR_EVERY_S:
+            self.reflect(list(self.standings.trials.values()))
 
     def _facts(self, reply: Reply) -> tuple[float | None, dict[str, Any]]:
         """(value, what the ledger holds beside it)."""

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from typing import Any
 
-from heliostat.artifacts import Confirmation, Corpus, Curve, Model, Spent, Sweep, Trial
+from heliostat.artifacts import Confirmation, Corpus, Model, Spent, Sweep, Trial
 from heliostat.core.errors import RunFailed
 from heliostat.core.manifest import read_json
 from heliostat.core.workspace import Context
@@ -14,6 +14,7 @@ from heliostat.train.config import TrainConfig
 from heliostat.tune import finalists as final
 from heliostat.tune import outlook, weighing
 from heliostat.tune.config import VERSION, TuneConfig
+from heliostat.tune.importance import importance
 from heliostat.tune.room import PARTS
 from heliostat.tune.running import Ground, Running
 from heliostat.tune.trial import Sections
@@ -48,12 +49,13 @@ def sweep(
             trials.Sweep(run.decisions, ctx.engine, most=most, order_for=run.order_for, record=run.record, stop=run.stop).run()
         wall_s = run.wall_s
         done = trials_of(run)
+        run.reflect(done)
         refuse_if_nothing_worked(run, done)
         best = final.ranked(done)[: config.finalists]
         confirmation = final.confirm(run, best)
     finally:
         ctx.engine.listeners.remove(run.heard)
-        run.ledger.close()
+        run.close()
     if confirmation is not None:
         place = {confirmed.trial: i for i, confirmed in enumerate(confirmation.finalists)}
         best = sorted(best, key=lambda t: place[t.number])
@@ -92,37 +94,18 @@ def told(run: Running, done: list[Trial], models: list[Model], confirmation: Con
         expected=Spent.model_validate(planned) if planned else None,
         spent=spent,
         ended=run.ended,
+        importance=importance(done, run.space),
     )
 
 
 def trials_of(run: Running) -> list[Trial]:
-    """Every trial in its final state, from the ledger alone."""
-    events: dict[int, list[dict[str, Any]]] = {}
-    for event in run.ledger.read():
-        if event["event"] == "result":
-            events.setdefault(event["trial"], []).append(event)
-    return [_trial(run, number, mine) for number, mine in sorted(events.items())]
-
-
-def _trial(run: Running, number: int, events: list[dict[str, Any]]) -> Trial:
-    last = events[-1]
-    good = [e for e in events if e["value"] is not None]
-    reached = good[-1]["rung"] + 1 if good else 0
-    state: Any = "failed" if last["value"] is None else ("completed" if reached == len(run.rungs) else "stopped")
-    top = good[-1] if good else None
-    return Trial(
-        number=number,
-        settings=run.settings(number),
-        state=state,
-        rung=reached,
-        best=top["best"]["value"] if top else None,
-        best_step=top["best"]["step"] if top else None,
-        curve=tuple(Curve(**point) for point in (top["curve"] if top else [])),
-        busy_s=round((top["busy_s"] if top else 0.0) + (last["busy_s"] if last["value"] is None else 0.0), 3),
-        value=top["value"] if top else None,
-        objectives=top.get("objectives", {}) if top else {},
-        error=last["error"],
-    )
+    """Every trial that has a result, in its final state: one that was not promoted is stopped."""
+    final_states = {"running": "stopped", "paused": "stopped"}
+    ended = [t for t in run.standings.trials.values() if t.rung or t.state == "failed"]
+    return [
+        Trial.model_validate(t.model_dump(exclude={"reason"}) | {"state": final_states.get(t.state, t.state)})
+        for t in sorted(ended, key=lambda t: t.number)
+    ]
 
 
 def refuse_if_nothing_worked(run: Running, done: list[Trial]) -> None:

@@ -54,7 +54,7 @@ def sweeping(tmp_path, monkeypatch):
 
     yield make
     for run in made:
-        run.ledger.close()
+        run.close()
 
 
 def good(value, step=4):
@@ -229,4 +229,4 @@ def test_only_what_the_finalists_need_is_kept(sweeping, tmp_path):
     (tmp_path / "tune" / "trial-0001" / "valid.npy").touch()
     stage.forget_others(run, [SimpleNamespace(name="trial-0001")])
     left = sorted(str(p.relative_to(tmp_path / "tune")) for p in (tmp_path / "tune").rglob("*"))
-    assert left == ["ledger.jsonl", "trial-0001", "trial-0001/valid.npy"]
+    assert left == ["ledger.jsonl", "optuna.db", "trial-0001", "trial-0001/valid.npy"]

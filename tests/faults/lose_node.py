@@ -1,0 +1,67 @@
+"""A sweep on two nodes, one of which goes away and comes back. Run by test_sweep_faults.py in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from ray.cluster_utils import Cluster
+
+from heliostat.commands.tiny import write_project
+from heliostat.config import read_config
+from heliostat.core.layout import Layout
+from heliostat.core.ledger import replay
+from heliostat.core.progress import Progress
+from heliostat.core.workspace import Context, Workspace
+from heliostat.corpus.stage import build
+from heliostat.engine import trials
+from heliostat.engine.driver import Engine
+from heliostat.tune.stage import sweep
+
+trials.LOOK_EVERY_S = 1.0
+
+
+def main(folder: Path) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    tune = {"trials": 24, "scheduler": {"use": "asha", "eta": 2, "first": 0.25}, "finalists": 1}
+    train = {"epochs": 8, "batch": 4, "optimizer": {"use": "adamw", "lr": 3e-3}, "validate_every": 4}
+    config = read_config(write_project(folder / "project", rows=200, tune=tune, train=train))
+    ledger = folder / "tune" / "ledger.jsonl"
+    seen: list[int] = []
+
+    def results() -> int:
+        return sum(e["event"] == "result" for e in replay(ledger)[0]) if ledger.exists() else 0
+
+    with Engine(Layout(address=cluster.address), folder, side_by_side=2) as engine:
+
+        def lose_and_regain() -> None:
+            while results() < 4:
+                time.sleep(0.2)
+            seen.append(len(engine.gangs))
+            cluster.remove_node(second)
+            before = results()
+            while results() < before + 3:
+                time.sleep(0.2)
+            seen.append(len(engine.gangs))
+            cluster.add_node(num_cpus=1)
+            while len(engine.gangs) < 2:
+                time.sleep(0.2)
+            seen.append(len(engine.gangs))
+
+        corpus = Workspace(folder, 7, engine=engine).do(build, config.corpus, task=config.task)
+        threading.Thread(target=lose_and_regain, daemon=True).start()
+        ctx = Context(folder / "tune", "lost", 7, engine.layout, engine, Progress(), "tune")
+        done = sweep(config.tune, ctx=ctx, train=config.train, model=config.model, corpus=corpus, task=config.task)
+    jobs = Counter((e["trial"], e["rung"]) for e in replay(ledger)[0] if e["event"] == "result")
+    cluster.shutdown()
+    told = {"states": Counter(t.state for t in done.trials), "twice": max(jobs.values()), "gangs": seen}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

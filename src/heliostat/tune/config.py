@@ -107,7 +107,16 @@ class TuneConfig(Settings):
         try:
             self.searched()
         except UserError as error:
-            raise OptionError([f"constraints: {problem}" for problem in error.problems]) from None
+            raise OptionError(error.problems) from None
+        return self
+
+    @model_validator(mode="after")
+    def _states_are_kept(self) -> TuneConfig:
+        if self.scheduler.exploits and self.budget.checkpoint_gb is not None:
+            raise ValueError(
+                f"budget.checkpoint_gb: {self.scheduler.name()} goes on from the states of other trials, so none can be given up."
+                " Take checkpoint_gb out, or choose asha"
+            )
         return self
 
     def searched(self) -> Space:

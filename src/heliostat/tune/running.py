@@ -45,7 +45,7 @@ class Ground:
     """The parts of the config that a trial may change."""
     corpus: Corpus
     corpora: dict[str, Corpus] = field(default_factory=dict)
-    """The corpora of searched `corpus.` values, by `corpus_mark`."""
+    """The corpora of searched `corpus.` values, by `corpus_mark`; their valid and test rows and labels are those of `corpus`."""
     suites: dict[str, Any] = field(default_factory=dict)
     """`evaluate.general`, for objectives that measure it."""
     base: Scores | None = None
@@ -69,6 +69,8 @@ class Running:
     failures: Counter[str] = field(default_factory=Counter)
     values: dict[int, float] = field(default_factory=dict)
     """Trial to its value at its last rung."""
+    swept_s: float = 0.0
+    """Wall time up to the last result of a trial."""
     out: set[int] = field(default_factory=set)
     """Trials that are handed out."""
 
@@ -137,10 +139,12 @@ class Running:
 
     def _remember(self, event: dict[str, Any]) -> None:
         """What an event of an earlier attempt said."""
+        at_s = float(event.get("wall_s", 0.0))
+        self._before = max(self._before, at_s)
         if event["event"] == "result":
-            self._before = max(self._before, float(event.get("wall_s", 0.0)))
+            self.swept_s = max(self.swept_s, at_s)
             self._count(event["trial"], event["value"], event)
-            self.room.measure(event["trial"])
+            self._measure(event["trial"], event["rung"])
 
     # Orders
 
@@ -166,8 +170,6 @@ class Running:
         mark, source = corpus_mark(settings), source_of(own.model)
         corpus = ground.corpora[mark] if mark else ground.corpus
         fields = training(own.train, ctx=ctx, source=source, corpus=corpus, task=own.task, key=key)
-        if mark:  # every trial is judged on the same rows, whatever it trains on
-            fields["valid_rows"] = ctx.engine.prepare(ground.corpus.split("valid"), task=own.task, labels=corpus.labels, model=source)
         return fields | {"metric": self.metric_name, "objectives": self.weighing.measured}
 
     def again(self, number: int, key: str, **changes: Any) -> dict[str, Any]:
@@ -180,8 +182,7 @@ class Running:
         fields = self.fields(job.trial)
         parent = None
         if job.parent is not None:
-            donor = self.fields(job.parent)
-            parent = (donor["folder"], self._steps(donor, job.rung - 1))
+            parent = (self.ctx.folder / trial_name(job.parent), self._steps(fields, job.rung - 1))
         self.ctx.show.trial(job.trial, "running", {"rung": job.rung + 1, "settings": self.settings(job.trial)})
         last = job.rung + 1 == len(self.rungs)
         keep = self.config.scheduler.exploits
@@ -204,15 +205,22 @@ class Running:
         """One job is over: on the ledger, on the screen."""
         self.out.discard(job.trial)
         value, facts = self._facts(reply)
-        self.decisions.finish(job, value, facts | {"wall_s": round(self.wall_s, 3)})
+        self.swept_s = self.wall_s
+        self.decisions.finish(job, value, facts | {"wall_s": round(self.swept_s, 3)})
         self._count(job.trial, value, facts)
-        self.room.measure(job.trial)
+        self._measure(job.trial, job.rung)
         if reply.reason not in ("", "diverged") and self.failures[str(reply.error)] >= self.config.max_identical_failures:
             self.alike = True
             self.decisions.stop()
         self._show(job, value, reply)
         if time.monotonic() - self._mirrored >= MIRROR_EVERY_S:
             self.reflect(list(self.standings.trials.values()))
+
+    def _measure(self, trial: int, rung: int) -> None:
+        """Count what a trial has saved; at the last rung nobody goes on from its state any more, unless trials copy each other."""
+        self.room.measure(trial)
+        if rung + 1 == len(self.rungs) and not self.config.scheduler.exploits:
+            self.room.drop(trial, "latest")
 
     def _facts(self, reply: Reply) -> tuple[float | None, dict[str, Any]]:
         """(value, what the ledger holds beside it)."""
@@ -270,4 +278,3 @@ class Running:
             self.ended = "cost"
             self.decisions.stop()
         return self.decisions.stopped
-

@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ray.cluster_utils import Cluster
 
@@ -28,7 +30,7 @@ trials.LOOK_EVERY_S = 1.0
 def main(folder: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
-    tune = {"trials": 24, "scheduler": {"use": "asha", "eta": 2, "first": 0.25}, "finalists": 1}
+    tune = {"trials": 30, "scheduler": {"use": "asha", "eta": 2, "first": 0.25}, "finalists": 1}
     train = {"epochs": 8, "batch": 4, "optimizer": {"use": "adamw", "lr": 3e-3}, "validate_every": 4}
     config = read_config(write_project(folder / "project", rows=200, tune=tune, train=train))
     ledger = folder / "tune" / "ledger.jsonl"
@@ -38,29 +40,31 @@ def main(folder: Path) -> None:
         return sum(e["event"] == "result" for e in replay(ledger)[0]) if ledger.exists() else 0
 
     with Engine(Layout(address=cluster.address), folder, side_by_side=2) as engine:
-
-        def lose_and_regain() -> None:
-            while results() < 4:
-                time.sleep(0.2)
-            seen.append(len(engine.gangs))
-            cluster.remove_node(second)
-            before = results()
-            while results() < before + 3:
-                time.sleep(0.2)
-            seen.append(len(engine.gangs))
-            cluster.add_node(num_cpus=1)
-            while len(engine.gangs) < 2:
-                time.sleep(0.2)
-            seen.append(len(engine.gangs))
-
         corpus = Workspace(folder, 7, engine=engine).do(build, config.corpus, task=config.task)
-        threading.Thread(target=lose_and_regain, daemon=True).start()
         ctx = Context(folder / "tune", "lost", 7, engine.layout, engine, Progress(), "tune")
-        done = sweep(config.tune, ctx=ctx, train=config.train, model=config.model, corpus=corpus, task=config.task)
+        given = {"train": config.train, "model": config.model, "corpus": corpus, "task": config.task}
+        done: list[Any] = []
+        working = threading.Thread(target=lambda: done.append(sweep(config.tune, ctx=ctx, **given)))
+        working.start()  # nodes come and go in the main thread, where Ray sets its signal handlers
+
+        def wait(condition: Callable[[], bool]) -> None:
+            while not condition():
+                assert working.is_alive(), "the sweep ended before it was disturbed"
+                time.sleep(0.1)
+
+        wait(lambda: results() >= 3)
+        seen.append(len(engine.gangs))
+        cluster.remove_node(second)
+        before = results()
+        wait(lambda: results() >= before + 3 and len(engine.gangs) == 1)
+        seen.append(len(engine.gangs))
+        cluster.add_node(num_cpus=1)
+        wait(lambda: len(engine.gangs) == 2)
+        seen.append(len(engine.gangs))
+        working.join()
     jobs = Counter((e["trial"], e["rung"]) for e in replay(ledger)[0] if e["event"] == "result")
     cluster.shutdown()
-    told = {"states": Counter(t.state for t in done.trials), "twice": max(jobs.values()), "gangs": seen}
-    print(json.dumps(told))
+    print(json.dumps({"states": Counter(t.state for t in done[0].trials), "most": max(jobs.values()), "gangs": seen}))
 
 
 if __name__ == "__main__":

@@ -127,14 +127,14 @@ class Engine:
 
     def perform_all(self, orders: Sequence[Order]) -> list[Reply]:
         """Independent orders, spread over the gangs; replies in the order given."""
-        import ray
+        from heliostat.engine import trials
 
         if len(orders) < 2:
             return [self.perform(order) for order in orders]
-        gangs = self.muster(min(len(orders), self.widest()))
-        threads = self.threads(len(gangs))
-        waiting = [gangs[i % len(gangs)].order(order.model_copy(update={"threads": threads})) for i, order in enumerate(orders)]
-        return [checked(reply) for reply in ray.get(waiting)]
+        most = min(len(orders), self.widest())
+        threads = self.threads(most)
+        replies = trials.perform([order.model_copy(update={"threads": threads}) for order in orders], self, most=most)
+        return [checked(reply) for reply in replies]
 
     def _watch(self) -> None:
         """Hand the gangs' events to the listeners, off everyone's path."""

@@ -75,6 +75,10 @@ class Gang:
             return {"none"}
         return {info["node"] for info in workers.values()}
 
+    def up(self) -> Any:
+        """A Ray reference that is there when all workers have come up."""
+        return self.mailbox.up.remote(self.layout.workers)
+
     def order(self, order: Order) -> Any:
         """Queue an order; a Ray reference to its `Reply`."""
         return self.mailbox.submit.remote(order)

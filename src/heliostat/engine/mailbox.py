@@ -61,7 +61,15 @@ class Mailbox:
                 if self.deliveries[number] > MAX_DELIVERIES:
                     message = f"its workers died {MAX_DELIVERIES} times while working on it (out of memory?); see the logs of the gang"
                     await self.answer(number, Reply(error=message, reason="lost"))
-        self.ready[rank] = info
+        async with self.arrived:
+            self.ready[rank] = info
+            self.arrived.notify_all()
+
+    async def up(self, world: int) -> None:
+        """Wait until `world` workers have come up, or the mailbox closes."""
+        async with self.arrived:
+            while len(self.ready) < world and self.closed is None:
+                await self.arrived.wait()
 
     async def workers(self) -> dict[int, dict[str, Any]]:
         """What each worker said when it came up."""

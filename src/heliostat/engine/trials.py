@@ -7,8 +7,9 @@ the cluster: gangs are added when there is room, one whose nodes are gone is let
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ray
@@ -52,6 +53,8 @@ class Sweep:
         self.order_for, self.record, self.stop = order_for, record, stop
         self.free: list[Gang] = []
         self.working: dict[Any, tuple[Any, Gang]] = {}
+        self.coming: dict[Any, Gang] = {}
+        """Gangs that have no workers yet; a job never waits for one, for a cluster shared with others may have no room."""
         self.losses: Counter[tuple[int, int]] = Counter()
         self._looked = 0.0
 
@@ -60,12 +63,9 @@ class Sweep:
         while True:
             self._follow_cluster()
             self._hand_out()
-            if self.working:
-                self._take_in()
-            elif self.stop() or self.decisions.done:
+            if not self.working and (self.stop() or self.decisions.done):
                 return
-            else:
-                time.sleep(LOOK_EVERY_S / 10)  # no gang is up: the cluster has shrunk to nothing
+            self._take_in()
 
     def _hand_out(self) -> None:
         while self.free and not self.stop():
@@ -78,8 +78,15 @@ class Sweep:
             self.working[gang.order(self.order_for(job))] = (job, gang)
 
     def _take_in(self) -> None:
-        ready, _ = ray.wait(list(self.working), num_returns=1, timeout=LOOK_EVERY_S)
+        awaited = [*self.working, *self.coming]
+        if not awaited:
+            time.sleep(LOOK_EVERY_S / 10)  # the cluster has shrunk to nothing
+            return
+        ready, _ = ray.wait(awaited, num_returns=1, timeout=LOOK_EVERY_S)
         for reference in ready:
+            if reference in self.coming:
+                self._come_up(self.coming.pop(reference), reference)
+                continue
             job, gang = self.working.pop(reference)
             try:
                 reply = ray.get(reference)
@@ -91,6 +98,13 @@ class Sweep:
             else:
                 self.free.append(gang)
                 self.record(job, reply)
+
+    def _come_up(self, gang: Gang, reference: Any) -> None:
+        try:
+            ray.get(reference)
+            self.free.append(gang)
+        except ray.exceptions.RayActorError:
+            self.engine.release(gang)
 
     def _lost(self, job: Any, reply: Reply) -> None:
         """A gang is gone with its job, which runs again; a job that loses one gang after the other has failed."""
@@ -109,8 +123,48 @@ class Sweep:
         for gang in self.engine.stranded():
             self.engine.release(gang)  # its order is answered as closed, and so handed out again
             self.free = [g for g in self.free if g is not gang]
-        while self.free and len(self.free) + len(busy) > room:
-            self.engine.release(self.free.pop())
-        if room > len(self.free) + len(busy):
-            known = [*self.free, *busy]
-            self.free += [g for g in self.engine.muster(room) if all(g is not k for k in known)]
+            self.coming = {r: g for r, g in self.coming.items() if g is not gang}
+        idle = [*self.coming.values(), *self.free]
+        for gang in idle[: max(0, len(idle) + len(busy) - room)]:
+            self.engine.release(gang)
+            self.free = [g for g in self.free if g is not gang]
+            self.coming = {r: g for r, g in self.coming.items() if g is not gang}
+        known = [*self.free, *busy, *self.coming.values()]
+        if room > len(known):
+            self.coming |= {g.up(): g for g in self.engine.muster(room) if all(g is not k for k in known)}
+
+
+class Queue:
+    """Orders that do not depend on each other, as `Sweep` wants its decisions."""
+
+    def __init__(self, orders: Sequence[Order]):
+        self.orders, self.replies = orders, [Reply()] * len(orders)
+        self.waiting = deque(Numbered(i) for i in range(len(orders)))
+
+    def next(self) -> Numbered | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def requeue(self, job: Numbered) -> None:
+        self.waiting.append(job)
+
+    @property
+    def done(self) -> bool:
+        return not self.waiting
+
+    def record(self, job: Numbered, reply: Reply) -> None:
+        self.replies[job.trial] = reply
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """One order of a queue."""
+
+    trial: int
+    rung: int = 0
+
+
+def perform(orders: Sequence[Order], engine: Any, *, most: int) -> list[Reply]:
+    """Orders spread over at most `most` gangs; replies in the order given."""
+    queue = Queue(orders)
+    Sweep(queue, engine, most=most, order_for=lambda job: orders[job.trial], record=queue.record).run()
+    return queue.replies

@@ -23,6 +23,9 @@ class Gang:
     def __init__(self, name, fate=()):
         self.name, self.holds, self.fate, self.orders = name, None, deque(fate), []
 
+    def up(self):
+        return Reference(None)
+
     def order(self, order):
         self.orders.append(order)
         return Reference(self.fate.popleft() if self.fate else Reply(value={"order": order}))
@@ -52,13 +55,15 @@ class Engine:
 
 
 class Jobs:
-    """A list of jobs as decisions."""
+    """A list of jobs as decisions; None waits until nothing is out."""
 
     def __init__(self, jobs):
         self.waiting, self.out = deque(jobs), 0
 
     def next(self):
-        if not self.waiting:
+        if self.waiting and self.waiting[0] is None and not self.out:
+            self.waiting.popleft()
+        if not self.waiting or self.waiting[0] is None:
             return None
         self.out += 1
         return self.waiting.popleft()
@@ -75,7 +80,13 @@ class Jobs:
 @pytest.fixture(autouse=True)
 def plain_references(monkeypatch):
     """References hold their reply; one comes in at a time."""
-    monkeypatch.setattr(ray, "wait", lambda references, num_returns, timeout: (references[:1], references[1:]))
+
+    def wait(references, num_returns, timeout):
+        """Gangs come up before anything is done; then work ends in the order it began."""
+        ready = min(references, key=lambda r: r.reply is not None)
+        return [ready], [r for r in references if r is not ready]
+
+    monkeypatch.setattr(ray, "wait", wait)
 
     def get(reference):
         if isinstance(reference.reply, Exception):
@@ -105,8 +116,7 @@ def test_every_job_is_handed_out_once_and_recorded():
 
 def test_a_trial_goes_back_to_the_gang_that_holds_it():
     a, b = Gang("a"), Gang("b")
-    sweep([Job(0, 0), Job(1, 0)], Engine([a, b]))
-    sweep([Job(1, 1), Job(0, 1)], Engine([a, b]))
+    sweep([Job(0, 0), Job(1, 0), None, Job(1, 1), Job(0, 1)], Engine([a, b]))
     assert (a.orders, b.orders) == ([0, 0], [1, 1])
 
 
@@ -142,3 +152,21 @@ def test_nothing_is_handed_out_after_a_stop():
     asked = []
     told = sweep([Job(n, 0) for n in range(9)], Engine([Gang("a"), Gang("b")]), stop=lambda: bool(asked.append(0)) or len(asked) > 4)
     assert 0 < len(told) < 9
+
+
+def test_no_job_waits_for_a_gang_that_does_not_come_up(monkeypatch):
+    """On a cluster that others use too, a gang may never get its resources."""
+    up = Gang("up")
+    stuck = Gang("stuck")
+    never = Reference("never")
+    stuck.up = lambda: never
+    wait = ray.wait
+    monkeypatch.setattr(ray, "wait", lambda references, **given: wait([r for r in references if r is not never], **given))
+    told = sweep([Job(n, 0) for n in range(5)], Engine([stuck, up]))
+    assert len(told) == 5
+    assert stuck.orders == []
+
+
+def test_independent_orders_are_answered_in_their_order():
+    replies = trials.perform(["a", "b", "c"], Engine([Gang("x"), Gang("y")]), most=2)
+    assert [reply.value for reply in replies] == [{"order": "a"}, {"order": "b"}, {"order": "c"}]

@@ -16,7 +16,7 @@ from heliostat.core.artifact import Artifact
 
 
 class Corpus(Artifact):
-    """Clean, split rows: `<path>/{train,valid,test}/*.parquet`, `profile.json`, `quarantine.jsonl`.
+    """Clean, split rows: `<path>/{train,valid,test}/*.parquet`, `profile.json`, `quarantine.jsonl`, `positions.parquet`.
 
     Columns: `id` (stable content hash), `text`, `label` (its name, a string), `source`, `domain`, `weight` and any
     slice columns. Files are read in name order; rows keep their order inside a file.

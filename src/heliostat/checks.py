@@ -20,7 +20,7 @@ from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
 from heliostat.tune.earlier import earlier, sweep_folder
 from heliostat.tune.objectives.general import General
-from heliostat.tune.trial import Sections
+from heliostat.tune.trial import CORPUS, Sections
 
 if TYPE_CHECKING:
     from heliostat.config import RunConfig
@@ -135,6 +135,12 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
     found += _metric("tune.metric", tune.metric) if tune.metric else []
+    variants = [path for path in tune.space if path.startswith(CORPUS)]
+    if tune.confirm and tune.confirm.folds and variants:
+        found.append(
+            f"tune.confirm.folds: {', '.join(variants)} is searched, so finalists may train on different rows, and their folds cannot be"
+            f" compared. Use tune.confirm: {{seeds: {tune.confirm.folds}}}, or search no value of the corpus."
+        )
     found += [_placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
     found += [_placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
     return found

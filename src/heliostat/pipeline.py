@@ -28,8 +28,10 @@ def story(run: RunConfig, do: Any) -> Any:
     sweep = council = None
     if run.tune:
         beside: dict[str, Any] = {}
-        if variants := run.corpora():  # searched values of the corpus: each distinct one is made once
-            beside["corpora"] = {mark: do(corpus_stage.build, own, name=f"corpus-{mark}", task=task) for mark, own in variants.items()}
+        if variants := run.corpora():  # searched values of the corpus: each distinct one is made once, and judged on the same rows
+            beside["corpora"] = {
+                mark: do(corpus_stage.build, own, name=f"corpus-{mark}", task=task, held_out=corpus) for mark, own in variants.items()
+            }
         if run.tune.looks_at_general_ground():
             beside |= {"suites": run.evaluate.general, "base": base}
         sweep = do(tune.sweep, run.tune, train=run.train, model=model, corpus=corpus, task=task, beside=beside)

@@ -58,8 +58,7 @@ def _tight(space: Space) -> list[str]:
         if not space.constraints or not contradictory(space):
             return []
     except UserError as error:
-        why = "A constraint compares numbers with numbers and texts with texts."
-        return [f"tune.constraints: {problem} {why}" for problem in error.problems]
+        return error.problems
     texts = "; ".join(c.text for c in space.constraints)
     return [
         f"tune.constraints: none of {TRIED_POINTS:,} random settings satisfies {texts}. Loosen it, or narrow tune.space to where it holds."
@@ -179,5 +178,8 @@ def _unfitting(space: Space, point: Mapping[str, Any]) -> list[str]:
             if parent in point and not any(matches(point[parent], value) for value in wanted):
                 names = " or ".join(map(str, wanted))
                 return [f".{path}: it exists only while {parent} is {names}, and this point has {point[parent]!r}. Take it out."]
-    broken = [c.text for c in space.constraints if all(path in point for _, path in c.names) and not c.holds(point)]
+    try:
+        broken = [c.text for c in space.constraints if all(path in point for _, path in c.names) and not c.holds(point)]
+    except UserError as error:
+        return [f": {problem}" for problem in error.problems]
     return [f": it does not satisfy {' and '.join(broken)}. Change the point or the constraint."] if broken else []

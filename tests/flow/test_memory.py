@@ -11,6 +11,7 @@ import pytest
 from flow.fake import FakeEngine, Killed
 from heliostat.cli import main
 from heliostat.commands.tiny import write_project
+from heliostat.engine.streams import rows_in
 
 SWEEP: dict[str, Any] = {
     "tune": {"trials": 4, "space": {"train.optimizer.lr": {"log_uniform": [1e-4, 1e-2]}}, "finalists": 3},
@@ -187,3 +188,30 @@ def test_an_interrupt_exits_130_and_says_how_to_go_on(
     assert f"heliostat run {config}" in capfd.readouterr().err
     assert run(config) == 0
     assert engines
+
+
+def test_a_sweep_over_the_corpus_trains_on_each_and_judges_on_one(
+    config: Path, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    orders: list[Any] = []
+    whole = FakeEngine.do_train
+    monkeypatch.setattr(FakeEngine, "do_train", lambda self, order: [orders.append(order), whole(self, order)][1])
+    space = "tune.space={corpus.filters.1.max_characters: {choice: [75, 100000]}, train.optimizer.lr: {log_uniform: [1.0e-4, 1.0e-2]}}"
+    options = ("--set", space, "--set", "distil=null", "--set", "tune.trials=6")
+    assert run(config, *options) == 0
+    root = folder(config)
+    corpora = sorted(path.name for path in root.glob("corpus-*"))
+    assert len(corpora) == 2
+    outputs = {name: json.loads((root / name / "manifest.json").read_text())["output"] for name in ("corpus", *corpora)}
+    assert len({(out["rows"]["valid"], out["rows"]["test"]) for out in outputs.values()}) == 1
+    trials = json.loads((root / "tune" / "manifest.json").read_text())["output"]["trials"]
+    train_of = {trial["number"]: trial["settings"]["corpus.filters.1.max_characters"] for trial in trials}
+    found = {(train_of[int(o.folder.name.split("-")[-1])], rows_in(o.train_rows)) for o in orders}
+    assert found == {(75, min(outputs[name]["rows"]["train"] for name in corpora)), (100000, outputs["corpus"]["rows"]["train"])}
+    assert len({o.valid_rows for o in orders}) == 1, "every trial is judged on the same rows"
+    times = finished(root)
+    capfd.readouterr()
+    assert run(config, *options) == 0
+    assert finished(root) == times
+    assert engines[1].performed == []
+    assert capfd.readouterr().err.count("kept") == len(STAGES) - 1 + len(corpora)

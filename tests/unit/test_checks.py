@@ -98,7 +98,10 @@ SWEEPS = [
     ("space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9]}}", ["a corpus of its own", "uniform with a step"]),
     ("space: {corpus.filters.1.min_characters: {int: [1, 40]}}", ["make 40 different corpora", "At most 32"]),
     ("space: {train.batch: {choice: [8, 16]}}, constraints: [train.batch > 20]", ["none of 4,096 random settings satisfies"]),
-    ("space: {train.precision: {choice: [fp32, bf16]}}, constraints: [train.precision > 3]", ["tune.constraints", "numbers with numbers"]),
+    (
+        "space: {train.precision: {choice: [fp32, bf16]}}, constraints: [train.precision > 3]",
+        ["tune.constraints.0", "numbers go with numbers"],
+    ),
     ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.bach: 8}]", ["tune.first_points.0.train.bach", "'train.batch'"]),
     ("space: {train.batch: {choice: [8, 16]}}, first_points: [{train.batch: 9}]", ["tune.first_points.0.train.batch: 9", "8, 16"]),
     (
@@ -109,6 +112,18 @@ SWEEPS = [
     ("trials: 4, finalists: 2, first_points: [{}]", ["tune.first_points.0: it is empty"]),
     ("scheduler: {use: asha, eta: 1}", ["tune.scheduler.eta", "1 was given"]),
     ("confirm: {seeds: 3, folds: 3}", ["tune.confirm: give either seeds or folds"]),
+    (
+        "confirm: {folds: 3}, space: {corpus.filters.1.min_characters: {choice: [2, 9]}}",
+        ["tune.confirm.folds: corpus.filters.1.min_characters is searched", "tune.confirm: {seeds: 3}"],
+    ),
+    ("space: {train.batch: {choice: [8, 16]}}, constraints: [train.batch < 20, train.bach < 3]", ["tune.constraints.1: 'train.bach < 3'"]),
+    (
+        "space: {train.clip: {choice: [null, 1.0]}}, constraints: [train.clip < 2]",
+        [
+            "tune.constraints.0: 'train.clip < 2' cannot be worked out for train.clip = None: None is no value and 2 is a number",
+            "== None or",
+        ],
+    ),
     ("budget: {cost: 3}", ["tune.budget.cost: the layout has no price", "cost_per_hour"]),
     ("objectives: [latencyy]", ["tune.objectives.0", "Did you mean 'latency'"]),
     ("objectives: [general]", ["tune.objectives.0: it needs a suite, and evaluate.general has none"]),

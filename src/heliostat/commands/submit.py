@@ -22,6 +22,7 @@ from heliostat.core.settings import assign, parse_assignment, read_yaml
 
 JOBS: dict[str, list[str]] = {"full": [], "sweep": ["--set", "ensemble=null", "--set", "distil=null"]}
 """Job to what it adds to `heliostat run`."""
+MODEL = "model.path"
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def pack(submission: Submission, folder: Path) -> None:
 
 
 def absolute(tree: dict[str, Any]) -> dict[str, Any]:
-    """The config with the paths of data and model that exist here made absolute."""
+    """The config with the paths of data, models and an older run that exist here made absolute."""
     out = dict(tree)
-    model, corpus = out.get("model"), out.get("corpus")
+    model, corpus, tune = out.get("model"), out.get("corpus"), out.get("tune")
     if isinstance(model, dict) and isinstance(model.get("path"), str):
-        out["model"] = {**model, "path": _absolute(model["path"])}
+        out["model"] = {**model, "path": _here(model["path"])}
+    if isinstance(tune, dict):
+        out["tune"] = _absolute_sweep(tune)
     if isinstance(corpus, dict) and isinstance(corpus.get("sources"), list):
         out["corpus"] = {**corpus, "sources": [_absolute_source(source) for source in corpus["sources"]]}
     return out
@@ -99,6 +102,44 @@ def _absolute_source(source: Any) -> Any:
     if paths is None:
         return source
     return {**source, "paths": [_absolute(path) for path in ([paths] if isinstance(paths, str) else paths)]}
+
+
+def _absolute_sweep(tune: dict[str, Any]) -> dict[str, Any]:
+    """The older run, and the searched models wherever the sweep names one; a name in the storage or in a hub stays as it is."""
+    warm, space = tune.get("warm_start"), tune.get("space")
+    if isinstance(warm, dict) and isinstance(warm.get("run"), str):
+        tune = {**tune, "warm_start": {**warm, "run": _here(warm["run"])}}
+    spec = space.get(MODEL) if isinstance(space, dict) else None
+    listed = spec.get("choice") if isinstance(spec, dict) else None
+    moved = {path: _here(path) for path in listed if isinstance(path, str)} if isinstance(listed, list) else {}
+    moved = {path: place for path, place in moved.items() if path != place}
+    if not moved:
+        return tune
+    parts: dict[str, Any] = {name: _models_moved(tune[name], moved) for name in ("space", "first_points") if name in tune}
+    if isinstance(tune.get("constraints"), list):
+        parts["constraints"] = [_quoted_moved(text, moved) if isinstance(text, str) else text for text in tune["constraints"]]
+    return {**tune, **parts}
+
+
+def _models_moved(value: Any, moved: dict[str, str], is_model: bool = False) -> Any:
+    """`value` with the new path of every model that is named below a key `model.path`."""
+    if isinstance(value, dict):
+        return {key: _models_moved(each, moved, key == MODEL or (is_model and key == "choice")) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_models_moved(each, moved, is_model) for each in value]
+    return moved.get(value, value) if is_model and isinstance(value, str) else value
+
+
+def _quoted_moved(text: str, moved: dict[str, str]) -> str:
+    for old, new in moved.items():
+        text = text.replace(f"'{old}'", f"'{new}'").replace(f'"{old}"', f'"{new}"')
+    return text
+
+
+def _here(path: str) -> str:
+    """An absolute path when there is something at it here; else as it is."""
+    place = Path(path).expanduser()
+    return str(Path.cwd() / place) if place.exists() else path
 
 
 def _absolute(path: str) -> str:

@@ -11,7 +11,7 @@ from heliostat.core.errors import nearest, unknown
 from heliostat.core.family import In
 from heliostat.core.settings import Settings, unidentified
 
-VERSION = 1
+VERSION = 2
 PEEKED_FILES = 20
 STANDARD_COLUMNS = {"text": "text", "label": "label"}
 DEFAULT_FILTERS: Any = ["fix_text", "length", "repetition"]

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from heliostat.corpus.config import NearDuplicates
 from heliostat.corpus.labels import in_natural_order
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
-def profile(tables: dict[str, Any], read: int, dropped: dict[str, int], near_pairs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows, classes, sources and text lengths (characters) of every split; what was dropped; near-duplicates to look at."""
+def profile(
+    tables: dict[str, Any], read: int, dropped: dict[str, int], near: NearDuplicates | None, near_pairs: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Rows, classes, sources and text lengths (characters) of every split; what was dropped; near-duplicates, how they were found and
+    some to look at."""
     return {
         "read": read,
         "rows": sum(table.num_rows for table in tables.values()),
         "dropped": dict(sorted(dropped.items())),
         "splits": {name: _of_split(table) for name, table in tables.items()},
+        "near_duplicates": None if near is None else near.dump(),
         "near_duplicate_pairs": near_pairs,
     }
 

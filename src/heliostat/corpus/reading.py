@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heliostat.corpus.config import CorpusConfig
+from heliostat.corpus.config import CorpusConfig, NearDuplicates
 from heliostat.corpus.lines import UNDECODABLE, excerpt
 from heliostat.corpus.shingles import key, signatures
 from heliostat.corpus.sources.base import Bad, Row
@@ -22,17 +22,24 @@ DAMAGED = "damaged_file"
 
 
 def pieces(config: CorpusConfig) -> list[dict[str, Any]]:
-    """What there is to read, in order: the number of a source and some of its files."""
-    return [{"source": i, "files": [str(f) for f in files]} for i, source in enumerate(config.sources) for files in source.pieces()]
+    """What there is to read, in order: the number of a source, some of its files, and the number of the first of them among all."""
+    found: list[dict[str, Any]] = []
+    first = 0
+    for i, source in enumerate(config.sources):
+        for files in source.pieces():
+            found.append({"source": i, "files": [str(f) for f in files], "first": first})
+            first += len(files)
+    return found
 
 
-def schema(config: CorpusConfig) -> Any:
-    """Columns of a table of rows."""
+def schema(config: CorpusConfig, beside: NearDuplicates | None = None) -> Any:
+    """Columns of a table of rows; `number` is the file's in reading order, `beside` are further signatures."""
     import pyarrow as pa
 
     near = config.near_duplicates
     fields = {name: pa.string() for name in ("text", "label", "source", "file", "group", "key", "reason", "fault", "excerpt")}
-    fields |= {"line": pa.int64(), "signature": pa.binary(4 * near.permutations if near else 0)}
+    fields |= {"number": pa.int64(), "line": pa.int64(), "signature": pa.binary(4 * near.permutations if near else 0)}
+    fields |= {"beside": pa.binary(4 * beside.permutations)} if beside else {}
     fields |= {SLICE + name: pa.string() for name in config.slices}
     return pa.schema(list(fields.items()))
 
@@ -42,6 +49,8 @@ class ReadPiece:
     """Reads, checks and filters the rows of one piece."""
 
     config: CorpusConfig
+    beside: NearDuplicates | None = None
+    """How further signatures are made; None is off."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -49,18 +58,14 @@ class ReadPiece:
         source = self.config.sources[piece["source"]]
         called = source.called or source.name()
         rows: list[dict[str, Any]] = []
-        for file in piece["files"]:
+        for number, file in enumerate(piece["files"], piece["first"]):
             for row in self._file(source, Path(file)):
-                rows.append({"source": called, "file": file, **row})
+                rows.append({"source": called, "file": file, "number": number, **row})
         good = [row for row in rows if "reason" not in row]
-        near = self.config.near_duplicates
-        if near:
-            for start in range(0, len(good), 1000):
-                some = good[start : start + 1000]
-                found = signatures([row["text"] for row in some], near.shingle_words, near.permutations)
-                for row, signature in zip(some, found, strict=True):
-                    row["signature"] = signature.tobytes()
-        return pa.Table.from_pylist(rows, schema=schema(self.config))
+        for column, near in (("signature", self.config.near_duplicates), ("beside", self.beside)):
+            if near:
+                _sign(good, column, near)
+        return pa.Table.from_pylist(rows, schema=schema(self.config, self.beside))
 
     def _file(self, source: Any, file: Path) -> Iterator[dict[str, Any]]:
         import pyarrow as pa
@@ -91,6 +96,15 @@ class ReadPiece:
         clean |= {SLICE + name: name_of(row.values.get(name)) for name in self.config.slices}
         group = self.config.split.group
         return {"line": row.line, **clean, "group": name_of(row.values.get(group)) if group else None, "key": key(clean["text"])}
+
+
+def _sign(rows: list[dict[str, Any]], column: str, near: NearDuplicates) -> None:
+    """Add the signatures of the texts, some at a time."""
+    for start in range(0, len(rows), 1000):
+        some = rows[start : start + 1000]
+        found = signatures([row["text"] for row in some], near.shingle_words, near.permutations)
+        for row, signature in zip(some, found, strict=True):
+            row[column] = signature.tobytes()
 
 
 def bad(row: Bad, fault: str = MALFORMED) -> dict[str, Any]:

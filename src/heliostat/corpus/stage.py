@@ -1,7 +1,8 @@
 """The corpus stage: sources to clean, split rows.
 
 Pieces of the sources are read and filtered in parallel; the driver then compares hashes and signatures of all rows,
-deals the rows to splits and writes them. Rows of a split are ordered by their id, so that the files are the same
+deals the rows to splits and writes them. A variant (`held_out` is the run's own corpus) has the valid and test rows of that
+corpus, and all that is left is for training. Rows of a split are ordered by their id, so that the files are the same
 however the data was cut into files. The driver holds the cleaned rows in memory (Arrow, about their size on disk
 uncompressed plus 4 x permutations bytes each).
 """
@@ -19,8 +20,9 @@ from heliostat.artifacts import Corpus
 from heliostat.core.errors import UserError
 from heliostat.core.manifest import sync, write_json
 from heliostat.core.workspace import Context
-from heliostat.corpus import duplicates
-from heliostat.corpus.config import CorpusConfig
+from heliostat.corpus import duplicates, holding
+from heliostat.corpus.config import CorpusConfig, NearDuplicates
+from heliostat.corpus.holding import Held
 from heliostat.corpus.labels import in_natural_order
 from heliostat.corpus.profile import profile
 from heliostat.corpus.quarantine import Quarantine, refuse
@@ -29,52 +31,65 @@ from heliostat.corpus.shingles import digest
 from heliostat.corpus.split import SPLITS, split
 
 
-def build(config: CorpusConfig, *, ctx: Context, task: Any) -> Corpus:
+def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | None = None) -> Corpus:
     """Read, clean, split and write the team's data; every dropped row is in `quarantine.jsonl` with its reason.
+
+    With `held_out` the valid and test rows and the labels are those of that corpus, and every other good row that is like none of
+    them is in train. What was read is then train + dropped: valid and test rows as they are read here count as `held_out`.
 
     Raises `UserError` when too many rows are malformed, a file is damaged, or too little is left to train on. Then the
     quarantine stays to be read, and the next attempt may have mended data or other settings.
     """
     try:
-        return _build(config, ctx)
+        return _build(config, ctx, holding.held(held_out) if held_out else None)
     except UserError:
         ctx.forget()
         raise
 
 
-def _build(config: CorpusConfig, ctx: Context) -> Corpus:
+def _build(config: CorpusConfig, ctx: Context, held: Held | None) -> Corpus:
     for name in SPLITS:
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:
-        rows, read, malformed = _read(config, ctx, quarantine)
+        measures = held.measures(config) if held else {}
+        rows, read, malformed = _read(config, ctx, quarantine, measures.get("beside"))
+        if rows is not None and held:
+            rows = _without(rows, held.reasons(rows, measures), quarantine)
         if rows is not None:
-            rows, near_pairs = _without_duplicates(rows, config, quarantine)
+            rows, every, near_pairs = _without_duplicates(rows, config, quarantine)
     refuse(quarantine, read, malformed, config.max_bad_share)
     labels = in_natural_order(set(rows.column("label").to_pylist())) if rows is not None else []
     if len(labels) < 2:
-        raise _too_little(labels, read, quarantine)
-    tables = _split(rows, config, ctx.seed)
+        raise _too_little(ctx.name, labels, read, quarantine)
+    rows = _in_order(rows)
+    parts = {"train": rows} if held else _split(rows, config, ctx.seed)
+    tables = {name: _table(part, config) for name, part in parts.items()}
     for name, table in tables.items():
         _write(ctx, name, table, config.rows_per_shard)
-    write_json(ctx.folder / "profile.json", profile(tables, read, dict(quarantine.reasons), near_pairs))
+    if held:
+        tables |= held.give(ctx.folder)
+    else:
+        holding.write_positions(ctx.folder, parts, every)
+    near = config.near_duplicates
+    write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs))
     return Corpus(
         fingerprint=ctx.fingerprint,
         path=ctx.folder,
-        labels=tuple(labels),
+        labels=held.corpus.labels if held else tuple(labels),
         rows={name: table.num_rows for name, table in tables.items()},
         dropped=dict(sorted(quarantine.reasons.items())),
         read=read,
     )
 
 
-def _read(config: CorpusConfig, ctx: Context, quarantine: Quarantine) -> tuple[Any, int, int]:
+def _read(config: CorpusConfig, ctx: Context, quarantine: Quarantine, beside: NearDuplicates | None) -> tuple[Any, int, int]:
     """(good rows in reading order or None, rows read, malformed rows)."""
     import pyarrow as pa
 
     work = pieces(config)
     kept: list[Any] = []
     read = malformed = 0
-    for done, table in enumerate(ctx.engine.map_pieces(work, ReadPiece(config)), 1):
+    for done, table in enumerate(ctx.engine.map_pieces(work, ReadPiece(config, beside)), 1):
         read += table.num_rows
         reasons = table.column("reason")
         malformed += table.column("fault").to_pylist().count(MALFORMED)
@@ -84,30 +99,35 @@ def _read(config: CorpusConfig, ctx: Context, quarantine: Quarantine) -> tuple[A
     return (pa.concat_tables(kept) if kept else None), read, malformed
 
 
-def _without_duplicates(rows: Any, config: CorpusConfig, quarantine: Quarantine) -> tuple[Any, list[dict[str, Any]]]:
-    """The rows that stay, with a column `unit` for those that may not be parted, and a sample of near-duplicates."""
+def _without(rows: Any, reasons: list[str | None], quarantine: Quarantine) -> Any:
+    """The rows that have no reason to be dropped; the others go to the quarantine."""
     import pyarrow as pa
 
-    reasons = duplicates.exact(rows.column("key").to_pylist(), rows.column("label").to_pylist())
     quarantine.add_dropped(rows, reasons)
-    rows = rows.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
+    return rows.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
+
+
+def _without_duplicates(rows: Any, config: CorpusConfig, quarantine: Quarantine) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """(rows that stay, with a column `unit` for those that may not be parted; places and units of all rows; a sample of
+    near-duplicates)."""
+    import pyarrow as pa
+
+    every = rows.select(["number", "line", "key"])
+    rows = _without(rows, duplicates.exact(rows.column("key").to_pylist(), rows.column("label").to_pylist()), quarantine)
     pairs: list[duplicates.Pair] = []
     cluster_N = np.arange(rows.num_rows)
     if config.near_duplicates:
-        pairs = duplicates.near(_signatures(rows, config.near_duplicates.permutations), config.near_duplicates.threshold)
+        signatures_NP = duplicates.unpacked(rows.column("signature"), config.near_duplicates.permutations)
+        pairs = duplicates.near(signatures_NP, config.near_duplicates.threshold)
         cluster_N = duplicates.clusters(rows.num_rows, [(p.first, p.second) for p in pairs])
     sample = _sample(rows, pairs)
+    unit_of = dict(zip(rows.column("key").to_pylist(), cluster_N.tolist(), strict=True))
+    every = every.append_column("unit", pa.array([unit_of.get(key) for key in every.column("key").to_pylist()], pa.int64()))
     rows = rows.append_column("unit", pa.array(cluster_N)).drop_columns(["signature", "key"])
     if config.near_duplicates and config.near_duplicates.action == "drop":
         later = cluster_N != np.arange(rows.num_rows)
-        quarantine.add_dropped(rows, [duplicates.NEAR if dropped else None for dropped in later])
-        rows = rows.filter(pa.array(~later))
-    return rows, sample
-
-
-def _signatures(rows: Any, permutations: int) -> np.ndarray:
-    data = b"".join(rows.column("signature").to_pylist())
-    return np.frombuffer(data, dtype=np.uint32).reshape(-1, permutations)
+        rows = _without(rows, [duplicates.NEAR if dropped else None for dropped in later], quarantine)
+    return rows, every, sample
 
 
 def _sample(rows: Any, pairs: Sequence[duplicates.Pair], count: int = 20) -> list[dict[str, Any]]:
@@ -117,26 +137,33 @@ def _sample(rows: Any, pairs: Sequence[duplicates.Pair], count: int = 20) -> lis
     return [{"similarity": p.similarity, "first": text[p.first].as_py()[:200], "second": text[p.second].as_py()[:200]} for p in chosen]
 
 
-def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
-    """The tables of the splits, in their final columns and order."""
+def _in_order(rows: Any) -> Any:
+    """The rows with their `id`, ordered by it."""
     import pyarrow as pa
 
-    texts, labels = rows.column("text").to_pylist(), rows.column("label").to_pylist()
-    ids = [digest(text, label) for text, label in zip(texts, labels, strict=True)]
-    place_N = split(ids, labels, _units(rows), config.split, seed)
-    table = pa.table(
+    ids = [digest(text, label) for text, label in zip(rows.column("text").to_pylist(), rows.column("label").to_pylist(), strict=True)]
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+    return rows.append_column("id", pa.array(ids, pa.string())).take(order)
+
+
+def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
+    """The rows of every split, in their order."""
+    place_N = split(rows.column("id").to_pylist(), rows.column("label").to_pylist(), _units(rows), config.split, seed)
+    return {name: rows.take(np.flatnonzero(place_N == i)) for i, name in enumerate(SPLITS)}
+
+
+def _table(rows: Any, config: CorpusConfig) -> Any:
+    """The final columns."""
+    import pyarrow as pa
+
+    return pa.table(
         {
-            "id": pa.array(ids, pa.string()),
-            "text": rows.column("text"),
-            "label": rows.column("label"),
-            "source": rows.column("source"),
-            "domain": pa.array(["domain"] * len(ids), pa.string()),
-            "weight": pa.array(np.ones(len(ids), dtype=np.float32)),
+            **{name: rows.column(name) for name in ("id", "text", "label", "source")},
+            "domain": pa.array(["domain"] * rows.num_rows, pa.string()),
+            "weight": pa.array(np.ones(rows.num_rows, dtype=np.float32)),
             **{name: rows.column(SLICE + name) for name in config.slices},
         }
     )
-    order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
-    return {name: table.take(order[place_N[order] == i]) for i, name in enumerate(SPLITS)}
 
 
 def _units(rows: Any) -> list[int]:
@@ -164,9 +191,9 @@ def _write(ctx: Context, name: str, table: Any, rows_per_shard: int) -> None:
     sync(folder)
 
 
-def _too_little(labels: list[str], read: int, quarantine: Quarantine) -> UserError:
+def _too_little(name: str, labels: list[str], read: int, quarantine: Quarantine) -> UserError:
     counts = ", ".join(f"{count:,} {reason}" for reason, count in Counter(quarantine.reasons).most_common()) or "none"
     found = f"all have the class '{labels[0]}'; at least two classes are needed" if labels else "none is left"
     return UserError(
-        f"corpus: of {read:,} rows read, after cleaning {found}. Dropped: {counts}. Every dropped row is in '{quarantine.path}'."
+        f"{name}: of {read:,} rows read, after cleaning {found}. Dropped: {counts}. Every dropped row is in '{quarantine.path}'."
     )

@@ -45,6 +45,8 @@ class Constraint:
     text: str
     tree: ast.expr
     names: tuple[tuple[str, str], ...]
+    number: int = 0
+    """Its place in `tune.constraints`."""
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Whether it holds; it does where one of its paths does not exist. `UserError` when the values cannot be compared."""
@@ -53,13 +55,19 @@ class Constraint:
         values = {name: _named(settings[path]) for name, path in self.names}
         try:
             return bool(_value(self.tree, values))
-        except (TypeError, ZeroDivisionError, OverflowError) as error:
+        except (_Unlike, ZeroDivisionError, OverflowError) as error:
             given = ", ".join(f"{path} = {settings[path]!r}" for _, path in self.names)
-            raise UserError(f"constraint '{self.text}' cannot be worked out for {given}: {error}.") from None
+            why = str(error) if isinstance(error, _Unlike) else f"{error.args[-1]}. Rule such values out with `or`, or narrow tune.space."
+            raise UserError(f"tune.constraints.{self.number}: '{self.text}' cannot be worked out for {given}: {why}") from None
 
 
-def parse_constraint(text: str, paths: Sequence[str]) -> Constraint:
-    """A constraint over searched `paths`; `UserError` names what is not allowed in it."""
+class _Unlike(Exception):
+    """Values of kinds that do not go together; says which, and what to do."""
+
+
+def parse_constraint(text: str, paths: Sequence[str], number: int = 0) -> Constraint:
+    """`tune.constraints.<number>` over searched `paths`; `UserError` names what is not allowed in it, its place below `tune` first."""
+    at = f"constraints.{number}: '{text}'"
     names: dict[str, str] = {}
 
     def replace(match: re.Match[str]) -> str:
@@ -67,7 +75,7 @@ def parse_constraint(text: str, paths: Sequence[str]) -> Constraint:
         if path in WORDS:
             return path
         if path not in paths:
-            raise UserError(f"constraint '{text}': {unknown('searched path', path, paths)}")
+            raise UserError(f"{at}: {unknown('searched path', path, paths)}")
         return names.setdefault(path, f"_{len(names)}")
 
     parts = re.split(r"('[^']*'|\"[^\"]*\")", text)  # what stands in quotes is no path
@@ -75,11 +83,11 @@ def parse_constraint(text: str, paths: Sequence[str]) -> Constraint:
     try:
         tree = ast.parse(plain.strip(), mode="eval").body
     except SyntaxError as error:
-        raise UserError(f"constraint '{text}' cannot be read: {error.msg}. Write, for example, train.batch * train.epochs <= 64.") from None
+        raise UserError(f"{at} cannot be read: {error.msg}. Write, for example, train.batch * train.epochs <= 64.") from None
     if not names:
-        raise UserError(f"constraint '{text}' names no searched path. Searched: {', '.join(paths)}.")
-    _refuse_others(tree, text)
-    return Constraint(text, tree, tuple((name, path) for path, name in names.items()))
+        raise UserError(f"{at} names no searched path. Searched: {', '.join(paths)}.")
+    _refuse_others(tree, at)
+    return Constraint(text, tree, tuple((name, path) for path, name in names.items()), number)
 
 
 def _named(value: Any) -> Any:
@@ -87,13 +95,13 @@ def _named(value: Any) -> Any:
     return value["use"] if isinstance(value, dict) and "use" in value else value
 
 
-def _refuse_others(tree: ast.expr, text: str) -> None:
+def _refuse_others(tree: ast.expr, at: str) -> None:
     operators = (*BINARY, *COMPARE, *UNARY, ast.And, ast.Or)
     allowed = (ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.Constant, ast.Name, ast.Load, *operators)
     for node in ast.walk(tree):
         if not isinstance(node, allowed):
             raise UserError(
-                f"constraint '{text}': '{ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__}' is not allowed. "
+                f"{at}: '{ast.unparse(node) if isinstance(node, ast.expr) else type(node).__name__}' is not allowed. "
                 "Allowed: searched paths, numbers, texts, + - * / // % **, comparisons, and, or, not."
             )
 
@@ -105,13 +113,32 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.Name():
             return values[node.id]
         case ast.UnaryOp():
-            return UNARY[type(node.op)](_value(node.operand, values))
+            return _worked(UNARY[type(node.op)], _value(node.operand, values))
         case ast.BinOp():
-            return BINARY[type(node.op)](_value(node.left, values), _value(node.right, values))
+            return _worked(BINARY[type(node.op)], _value(node.left, values), _value(node.right, values))
         case ast.BoolOp():
             every = isinstance(node.op, ast.And)
             return all(_value(v, values) for v in node.values) if every else any(_value(v, values) for v in node.values)
         case ast.Compare():
             sides = [_value(side, values) for side in (node.left, *node.comparators)]
-            return all(COMPARE[type(op)](a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False))
+            return all(_worked(COMPARE[type(op)], a, b) for op, a, b in zip(node.ops, sides, sides[1:], strict=False))
     raise AssertionError(f"{type(node).__name__} was let through")
+
+
+def _worked(operation: Callable[..., Any], *values: Any) -> Any:
+    """The operation's answer; `_Unlike` when these values have none."""
+    try:
+        return operation(*values)
+    except TypeError:
+        pass
+    told = " and ".join(f"{value!r} is {_kind(value)}" for value in values)
+    rule = "numbers go with numbers, and texts are compared with texts"
+    off = " Where a value may be None, say it first: `path == None or path < 2`." if None in values else " Compare values of one kind."
+    raise _Unlike(f"{told}; {rule}.{off}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "no value"
+    kinds = ((bool, "a truth value"), (int | float, "a number"), (str, "a text"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "a list or an object")

@@ -46,6 +46,7 @@ def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
     if not wanted.done:
         most = min(len(wanted.waiting), run.config.side_by_side())
         trials.Sweep(wanted, run.ctx.engine, most=most, order_for=wanted.order_for, record=wanted.record).run()
+    run.room.beside(run.ctx.folder.glob(f"{CONFIRM}-*"))
     values = {number: [wanted.values[number, r] for r in range(wanted.count)] for number in wanted.numbers}
     share = 1.0 / (settings.folds - 1) if settings.folds else 0.0
     return concluded(values, settings, larger_is_better=run.mode == "max", held_out_share=share)
@@ -57,9 +58,7 @@ class Repetitions:
     def __init__(self, run: Running, confirm: Confirm, numbers: list[int]):
         self.run, self.confirm, self.numbers = run, confirm, numbers
         self.count = confirm.folds or confirm.seeds or 0
-        self.values: dict[tuple[int, int], float] = {
-            (e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM
-        }
+        self.values: dict[tuple[int, int], float] = {(e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM}
         jobs = [Job(number, rep) for rep in range(self.count) for number in numbers]
         self.waiting = deque(job for job in jobs if job.key not in self.values)
         self.total = len(jobs)
@@ -93,7 +92,8 @@ class Repetitions:
         if reply.error is not None:
             raise RunFailed(f"confirming trial {job.trial}: repetition {job.rung} failed: {reply.error}")
         value = float(reply.value["best"]["value"])
-        self.run.ledger.append({"event": CONFIRM, "trial": job.trial, "rep": job.rung, "value": value, "busy_s": reply.value["busy_s"]})
+        facts = {"value": value, "busy_s": reply.value["busy_s"], "wall_s": round(self.run.wall_s, 3)}
+        self.run.ledger.append({"event": CONFIRM, "trial": job.trial, "rep": job.rung, **facts})
         self.values[job.key] = value
         done = self.total - len(self.waiting)
         self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {value:.4f}")

@@ -60,7 +60,7 @@ class Simulated:
     work: float
     wall: float
     states: int
-    """Checkpoints of trials that could go on, or that others could go on from, at the end."""
+    """Checkpoints of trials that could go on, or that others could go on from, when they are most."""
     bests: int
     """Trials with a best step, at the end."""
 
@@ -136,7 +136,8 @@ def simulate(tune: TuneConfig, facts: Facts, seed: int, number: int) -> Simulate
     reached: dict[int, float] = {}
     running: list[tuple[float, int, Job]] = []
     now = work = 0.0
-    free, issued = _slots(tune, facts), 0
+    free, issued, states = _slots(tune, facts), 0, 0
+    paused: set[Job | int] = set()
     while True:
         while free and now < limit and (job := decisions.next()) is not None:
             share = _share(job, rungs, reached) * _length(decisions.settings[job.trial], facts)
@@ -147,12 +148,14 @@ def simulate(tune: TuneConfig, facts: Facts, seed: int, number: int) -> Simulate
             break
         now, _, job = heapq.heappop(running)
         free += 1
+        if job.rung + 1 < len(rungs):
+            paused.add(job if tune.scheduler.exploits else job.trial)
+            states = max(states, len(paused))
+        else:
+            paused.discard(job.trial)
         decisions.finish(job, quality[job.trial % tune.trials] + GAIN * rungs[job.rung] + NOISE * float(rng.standard_normal()), {})
     jobs = tuple(decisions.jobs[:issued])
-    states = [job for job in jobs if job.rung + 1 < len(rungs)]
-    return Simulated(
-        jobs, work, now, len(states if tune.scheduler.exploits else {job.trial for job in states}), len({job.trial for job in jobs})
-    )
+    return Simulated(jobs, work, now, states, bests=len({job.trial for job in jobs}))
 
 
 def _stand_in(scheduler: Any) -> Any:
@@ -196,7 +199,8 @@ def _limit(tune: TuneConfig, facts: Facts) -> float:
 
 
 def _checkpoint_bytes(tune: TuneConfig, facts: Facts, states: int, bests: int) -> int | None:
-    """Largest size of all checkpoints: states and best steps stay until the sweep ends, or until the budget of disk is reached."""
+    """Largest size of all checkpoints: a state stays until its trial reaches the last rung, a best step until the
+    sweep ends, both until the budget of disk is reached."""
     if facts.state_bytes is None or facts.best_bytes is None:
         return None
     sweep = states * facts.state_bytes + bests * facts.best_bytes

@@ -6,7 +6,7 @@ A checkpoint that is gone costs time and nothing else: a training without one be
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,9 +45,14 @@ class Room:
                 if self.total + jobs * self.largest <= self.limit:
                     return
                 if not (part == "best" and number in best):
-                    self._drop(number, part)
+                    self.drop(number, part)
 
-    def _drop(self, number: int, part: str) -> None:
+    def beside(self, folders: Iterable[Path]) -> None:
+        """Other trainings' checkpoints are there together with all that the trials still have."""
+        self.peak = max(self.peak, self.total + sum(bytes_below(folder / part) for folder in folders for part in PARTS))
+
+    def drop(self, number: int, part: str) -> None:
+        """A trial loses its state (latest) or the weights of its best step (best)."""
         gone = self.used.get(number, {}).pop(part, 0)
         if gone:
             shutil.rmtree(self.folder / trial_name(number) / part, ignore_errors=True)

@@ -191,9 +191,9 @@ def parse_space(space: dict[str, Any], constraints: Sequence[str] = ()) -> Space
     if problems:
         raise OptionError(problems)
     parsed = []
-    for text in constraints:
+    for number, text in enumerate(constraints):
         try:
-            parsed.append(parse_constraint(text, list(found)))
+            parsed.append(parse_constraint(text, list(found), number))
         except UserError as error:
             problems += error.problems
     if problems:

@@ -47,12 +47,12 @@ def sweep(
     try:
         if not run.decisions.done:
             trials.Sweep(run.decisions, ctx.engine, most=most, order_for=run.order_for, record=run.record, stop=run.stop).run()
-        wall_s = run.wall_s
         done = trials_of(run)
         run.reflect(done)
         refuse_if_nothing_worked(run, done)
         best = final.ranked(done)[: config.finalists]
         confirmation = final.confirm(run, best)
+        spent_s = run.wall_s
     finally:
         ctx.engine.listeners.remove(run.heard)
         run.close()
@@ -61,19 +61,20 @@ def sweep(
         best = sorted(best, key=lambda t: place[t.number])
     models = final.export(run, best)
     forget_others(run, models)
-    return told(run, done, models, confirmation, wall_s=wall_s, slots=len(gangs))
+    return told(run, done, models, confirmation, spent_s=spent_s, slots=len(gangs))
 
 
-def told(run: Running, done: list[Trial], models: list[Model], confirmation: Confirmation | None, *, wall_s: float, slots: int) -> Sweep:
-    """The artifact of a sweep that is over."""
+def told(run: Running, done: list[Trial], models: list[Model], confirmation: Confirmation | None, *, spent_s: float, slots: int) -> Sweep:
+    """The artifact of a sweep that is over. The confirmation is part of what was spent (`spent_s`), and not of the sweep's times."""
     jobs = Counter(job.rung for job in run.decisions.jobs)
+    again = sum(len(confirmed.values) for confirmed in confirmation.finalists) if confirmation else 0
     price = run.ctx.layout.cost_per_hour
     spent = Spent(
         jobs=tuple(jobs.get(rung, 0) for rung in range(len(run.rungs))),
-        trainings=round(outlook.trainings(run.decisions.jobs, run.rungs), 6),
-        wall_s=round(wall_s, 3),
+        trainings=round(outlook.trainings(run.decisions.jobs, run.rungs) + again, 6),
+        wall_s=round(spent_s, 3),
         checkpoint_bytes=run.room.peak,
-        cost=None if price is None else round(wall_s / 3600 * price, 4),
+        cost=None if price is None else round(spent_s / 3600 * price, 4),
     )
     planned = (read_json(run.ctx.folder.parent / "run.json") or {}).get("expected", {}).get(run.ctx.name)
     return Sweep(
@@ -83,7 +84,7 @@ def told(run: Running, done: list[Trial], models: list[Model], confirmation: Con
         mode=run.mode,
         trials=tuple(done),
         finalists=tuple(models),
-        wall_s=round(wall_s, 3),
+        wall_s=round(run.swept_s, 3),
         busy_s=round(sum(t.busy_s for t in done), 3),
         slots=slots,
         startup_s=round(run.startup_s or 0.0, 3),

@@ -39,8 +39,8 @@ def context(tmp_path):
 def run(context):
     """Builds a corpus from settings; returns it."""
 
-    def go(seed=7, folder="out", **settings):
-        return build(CorpusConfig(**settings), ctx=context(seed, folder), task=None)
+    def go(seed=7, folder="out", held_out=None, **settings):
+        return build(CorpusConfig(**settings), ctx=context(seed, folder), task=None, held_out=held_out)
 
     return go
 

@@ -72,5 +72,21 @@ def test_what_cannot_be_written_is_refused_by_name(text, said):
 
 @pytest.mark.parametrize("text", ["clip < 2", "1 / (train.batch - 16) > 0", "train.batch ** 1e9 > 1.5 ** 1e9", "'a' < train.batch"])
 def test_values_that_cannot_be_worked_out_are_told_with_their_paths(text):
-    with pytest.raises(UserError, match="cannot be worked out for"):
+    with pytest.raises(UserError, match=r"tune\.constraints\.0: .* cannot be worked out for"):
         parse_constraint(text, PATHS).holds({**SETTINGS, "train.batch": 16.0} if "1e9" in text else SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("clip < 2", "None is no value and 2 is a number; .* `path == None or path < 2`"),
+        ("'a' < train.batch", "'a' is a text and 16 is a number; numbers go with numbers"),
+        ("train.optimizer * train.optimizer == 1", "'adamw' is a text and 'adamw' is a text"),
+        ("-train.optimizer == 1", "'adamw' is a text; "),
+        ("train.optimizer + 1 == 2", "'adamw' is a text and 1 is a number"),
+    ],
+)
+def test_values_of_kinds_that_do_not_go_together_are_told_in_our_words(text, said):
+    with pytest.raises(UserError, match=said) as caught:
+        parse_constraint(text, PATHS, 4).holds(SETTINGS)
+    assert caught.value.problems[0].startswith(f"tune.constraints.4: '{text}'")

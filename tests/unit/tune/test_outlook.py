@@ -67,7 +67,8 @@ def test_the_confirmation_of_the_finalists_counts() -> None:
 def test_checkpoints_stay_until_the_end_or_the_budget() -> None:
     facts = Facts(slots=2, state_bytes=3 * 10**9, best_bytes=10**9)
     spent = of(facts)
-    assert spent.checkpoint_bytes == 60 * 4 * 10**9, "every trial paused once, and has a best step"
+    most = (60 - spent.jobs[-1]) * 3 * 10**9 + 60 * 10**9
+    assert most <= spent.checkpoint_bytes <= most + 9 * 10**9, "a trial at the last rung has no state, and all have a best step"
     assert of(facts, budget={"checkpoint_gb": 50}).checkpoint_bytes == 50 * 10**9
     assert of(facts, budget={"checkpoint_gb": 1}).checkpoint_bytes == (2 * 4 + 1) * 10**9, "what runs and what is kept needs room"
     assert of(facts, trials=5, scheduler="full").checkpoint_bytes == 5 * 10**9, "a training that never pauses has no state"

@@ -60,3 +60,21 @@ def test_running_trials_and_the_weights_of_the_best_are_never_touched(room):
     found.make(1, [0, 1, 2, 3, 4], running={4}, best={3})
     assert there(found) == {"trial-0003/best", "trial-0004/latest", "trial-0004/best"}
     assert found.total == 140
+
+
+def test_a_state_that_nobody_goes_on_from_is_no_longer_counted(room):
+    found = room(None)
+    found.drop(2, "latest")
+    found.drop(2, "latest")
+    assert found.total == 440
+    assert not (found.folder / "trial-0002" / "latest").exists()
+    found.measure(2)
+    assert (found.total, found.peak) == (440, 500)
+
+
+def test_other_trainings_lie_beside_those_of_the_trials(room):
+    found = room(None)
+    (found.folder / "confirm-0" / "best").mkdir(parents=True)
+    (found.folder / "confirm-0" / "best" / "weights").write_bytes(b"x" * 30)
+    found.beside(found.folder.glob("confirm-*"))
+    assert (found.total, found.peak) == (500, 530)

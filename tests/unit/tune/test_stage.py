@@ -9,11 +9,12 @@ from heliostat.core.errors import RunFailed
 from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.engine.orders import ModelSource, Reply
+from heliostat.tasks.config import ModelConfig
 from heliostat.tasks.text_classification import TextClassification
 from heliostat.train.config import TrainConfig
-from heliostat.tasks.config import ModelConfig
 from heliostat.tune import finalists, running, stage
-from heliostat.tune.config import TuneConfig
+from heliostat.tune.config import Confirm, TuneConfig
+from heliostat.tune.finalists import concluded
 from heliostat.tune.running import Ground, Running
 from heliostat.tune.schedulers.base import Job
 from heliostat.tune.trial import Sections
@@ -184,6 +185,34 @@ def test_wall_time_goes_on_after_a_kill(sweeping):
     record(run, [good(0.5)])
     run.ledger.close()
     assert 30.0 <= sweeping().wall_s < 40.0
+
+
+def test_the_confirmation_is_spent_and_is_no_part_of_the_sweeps_times(sweeping):
+    run = sweeping(scheduler="full", trials=2)
+    run.ctx.layout = Layout(cost_per_hour=3600.0)
+    run._before = 30.0
+    record(run, [good(0.5), good(0.6)])
+    run.ledger.append({"event": "confirm", "trial": 1, "rep": 0, "value": 0.5, "busy_s": 1.0, "wall_s": 90.0})
+    run.close()
+    again = sweeping(scheduler="full", trials=2)
+    again.ctx.layout, again.ctx.folder = run.ctx.layout, run.ctx.folder
+    assert again.wall_s >= 90.0
+    confirmation = concluded({1: [0.5, 0.6], 0: [0.4, 0.5]}, Confirm(seeds=2), larger_is_better=True, held_out_share=0.0)
+    told = stage.told(again, stage.trials_of(again), [], confirmation, spent_s=120.0, slots=2)
+    assert (told.spent.wall_s, told.spent.cost, told.spent.trainings) == (120.0, 120.0, 2 + 4)
+    assert 30.0 <= told.wall_s < 40.0
+
+
+@pytest.mark.parametrize(("scheduler", "left"), [("asha", False), ({"use": "pbt", "iterations": 3}, True)])
+def test_the_state_of_a_trial_at_the_last_rung_goes(sweeping, tmp_path, scheduler, left):
+    run = sweeping(scheduler=scheduler)
+    state = tmp_path / "tune" / "trial-0001" / "latest"
+    state.mkdir(parents=True)
+    (state / "weights").write_bytes(b"x" * 100)
+    run._measure(1, len(run.rungs) - 2)
+    assert (state.exists(), run.room.total) == (True, 100)
+    run._measure(1, len(run.rungs) - 1)
+    assert (state.exists(), run.room.total, run.room.peak) == (left, 100 * left, 100)
 
 
 @pytest.mark.parametrize(("budget", "price", "ended"), [({"hours": 1}, None, "hours"), ({"cost": 5}, 5.0, "cost")])

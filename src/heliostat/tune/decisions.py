@@ -1,8 +1,10 @@
 """What a sweep does next: the scheduler's and the sampler's answers, asked at the right moment, written down before they are acted on.
 
 Every job is recorded when it is decided and again when it has a result, so replaying the ledger gives the state back after
-a kill. With a fixed lag, job k is decided on exactly the results of jobs 0 .. k-1-lag, whatever the timing; while those do
-not decide anything, one more result at a time is taken in, in job order. What was taken in stays.
+a kill. With a `decision_lag`, time is a clock of its own: lag + 1 imaginary slots on which a job takes as long as its share of
+a whole training. A job is decided when a slot is free by that clock, on exactly the results of the jobs that have ended by it.
+So the same sweep comes out whatever the timing and the number of real slots, and a long job holds nobody up but those who
+need its result.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import Any
 
 from heliostat.core.errors import RunFailed
@@ -30,7 +33,8 @@ class Decisions:
         self, scheduler: Base, trials: int, proposals: Proposals, events: Iterable[dict[str, Any]], write: Callable[[dict[str, Any]], None]
     ):
         self.course = scheduler.open(trials, proposals.space, proposals.seed)
-        self.lag, self.last_rung, self.proposals = scheduler.lag(), len(scheduler.rungs()) - 1, proposals
+        self.lag, self.proposals, self._shares = scheduler.lag(), proposals, scheduler.rungs()
+        self.last_rung = len(self._shares) - 1
         self.jobs: list[Job] = []
         self.results: dict[int, Result] = {}
         """Place of a job in `jobs` to what it gave."""
@@ -39,7 +43,11 @@ class Decisions:
         self.stopped = False
         self._place: dict[tuple[int, int], int] = {}
         self._known: dict[int, Told] = {}
-        self._taken = 0
+        self._clock: list[tuple[float, int]] = []
+        """With a lag: when each job that goes on will end by the clock, and its place in `jobs`."""
+        self._now = 0.0
+        self._reached: dict[int, float] = {}
+        """Trial to the share of its training that its last job brings it to."""
         self._arrived: deque[Result] = deque()
         self._held: deque[int] = deque()
         self._write: Callable[[dict[str, Any]], None] = lambda event: None
@@ -91,19 +99,24 @@ class Decisions:
             while self._arrived:
                 self._take(self._arrived.popleft())
             return self.course.next()
-        while self._taken < len(self.jobs) - self.lag:
-            if self._taken not in self.results:
+        while len(self._clock) > self.lag:
+            if not self._time_passes():
                 return None
-            self._take(self.results[self._taken])
         job = self.course.next()
-        while job is None and self._taken in self.results:
-            self._take(self.results[self._taken])
+        while job is None and self._time_passes():
             job = self.course.next()
         return job
 
+    def _time_passes(self) -> bool:
+        """To the end, by the clock, of the next job; False while its result is awaited, or when no job is going on."""
+        if not self._clock or self._clock[0][1] not in self.results:
+            return False
+        self._now, place = heappop(self._clock)
+        self._take(self.results[place])
+        return True
+
     def _take(self, result: Result) -> None:
         """A result becomes visible to the scheduler and the sampler."""
-        self._taken += 1
         self.course.see(result)
         known = self._known[result.trial]
         values = known.values if result.value is None else {**known.values, result.rung: result.value}
@@ -113,6 +126,10 @@ class Decisions:
     def _issue(self, job: Job, settings: dict[str, Any] | None) -> None:
         """A job that is on record becomes visible to the scheduler and the sampler; `settings` are new ones of its trial."""
         self._place[job.key] = len(self.jobs)
+        if self.lag is not None:
+            begins = self._shares[job.rung - 1] if job.parent is not None else self._reached.get(job.trial, 0.0)
+            heappush(self._clock, (self._now + self._shares[job.rung] - begins, len(self.jobs)))
+            self._reached[job.trial] = self._shares[job.rung]
         self.jobs.append(job)
         if settings is not None:
             self.settings[job.trial] = settings

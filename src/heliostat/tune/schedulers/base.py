@@ -72,7 +72,7 @@ class Base(Member):
         """A course for one sweep of `trials` trials. A trial's first job need not be rung 0 (brackets)."""
 
     def lag(self) -> int | None:
-        """Job k is decided on exactly the results of jobs 0 .. k-1-lag; None decides on whatever has arrived."""
+        """lag + 1 imaginary slots decide when a result counts (see tune/decisions.py); None decides on whatever has arrived."""
         return None
 
     def outline(self) -> Base:
@@ -88,7 +88,7 @@ class Reproducible(Base):
     """A scheduler whose decisions depend on results: with a fixed lag, not on when they arrive."""
 
     decision_lag: int | None = Field(3, ge=0)
-    """Decide job k on the results of jobs 0 .. k-1-lag: reproducible, and at most lag + 1 jobs run side by side.
+    """Decide as if lag + 1 jobs ran side by side, each as long as its share of a training: reproducible, and no wider than that.
     None decides on whatever has arrived: any width, not reproducible."""
 
     def lag(self) -> int | None:

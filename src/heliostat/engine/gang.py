@@ -79,9 +79,16 @@ class Gang:
         """A Ray reference that is there when all workers have come up."""
         return self.mailbox.up.remote(self.layout.workers)
 
-    def order(self, order: Order) -> Any:
-        """Queue an order; a Ray reference to its `Reply`."""
-        return self.mailbox.submit.remote(order)
+    def order(self, order: Order, name: str | None = None) -> Any:
+        """Queue an order; a Ray reference to its `Reply`. With a `name` it can be withdrawn."""
+        return self.mailbox.submit.remote(order, name)
+
+    def withdraw(self, name: str) -> bool:
+        """Take back the order of that name, unless a worker has taken it."""
+        try:
+            return ray.get(self.mailbox.withdraw.remote(name), timeout=HELLO_S)
+        except ray.exceptions.RayError:  # the gang is lost, and its orders are answered as such
+            return False
 
     def perform(self, order: Order) -> Reply:
         """Queue an order and wait for its reply."""

@@ -25,13 +25,16 @@ class Mailbox:
         self.replies: dict[int, asyncio.Future[Reply]] = {}
         self.deliveries: dict[int, int] = {}
         self.next_number = 0
+        self.named: dict[str, int] = {}
+        self.taken = -1
+        """The newest order that a worker has taken."""
         self.arrived = asyncio.Condition()
         self.events: list[dict[str, Any]] = []
         self.ready: dict[int, dict[str, Any]] = {}
         self.closed: str | None = None
 
-    async def submit(self, order: Any) -> Reply:
-        """Queue an order and wait for its reply."""
+    async def submit(self, order: Any, name: str | None = None) -> Reply:
+        """Queue an order and wait for its reply; with a `name` it can be withdrawn."""
         async with self.arrived:
             if self.closed is not None:
                 return Reply(error=self.closed, reason="closed")
@@ -39,8 +42,18 @@ class Mailbox:
             self.next_number += 1
             self.replies[number] = asyncio.get_running_loop().create_future()
             self.pending[number] = order
+            if name is not None:
+                self.named[name] = number
             self.arrived.notify_all()
         return await self.replies[number]
+
+    async def withdraw(self, name: str) -> bool:
+        """Take back an order that no worker has taken yet; False when one has."""
+        number = self.named.pop(name, -1)
+        if number not in self.pending or number <= self.taken:
+            return False
+        await self.answer(number, Reply(error="the order was withdrawn", reason="closed"))
+        return True
 
     async def take(self, rank: int, after: int) -> tuple[int, Any]:
         """The oldest unanswered order newer than `after`; waits for one. `(-1, None)` tells a worker to leave."""
@@ -48,6 +61,7 @@ class Mailbox:
             while True:
                 waiting = [n for n in self.pending if n > after]
                 if waiting:
+                    self.taken = max(self.taken, min(waiting))
                     return min(waiting), self.pending[min(waiting)]
                 if self.closed is not None:
                     return -1, None
@@ -78,6 +92,7 @@ class Mailbox:
     async def answer(self, number: int, reply: Reply) -> None:
         """A worker answers an order; only the first answer counts."""
         self.pending.pop(number, None)
+        self.named = {name: n for name, n in self.named.items() if n != number}
         future = self.replies.pop(number, None)
         if future is not None and not future.done():
             future.set_result(reply)

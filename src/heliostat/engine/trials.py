@@ -68,14 +68,38 @@ class Sweep:
             self._take_in()
 
     def _hand_out(self) -> None:
+        """A job for every free gang, then one ahead for every busy one, so that it goes from one training to the next at once."""
         while self.free and not self.stop():
-            job = self.decisions.next()
+            job = self.decisions.next() or self._taken_back()
             if job is None:
                 return
             gang = next((g for g in self.free if g.holds == job.trial), self.free[0])
             self.free.remove(gang)
-            gang.holds = job.trial
-            self.working[gang.order(self.order_for(job))] = (job, gang)
+            self._order(job, gang)
+        while not self.free and (gangs := self._without_one_ahead()) and not self.stop():
+            job = self.decisions.next()
+            if job is None:
+                return
+            self._order(job, next((g for g in gangs if g.holds == job.trial), gangs[0]))
+
+    def _order(self, job: Any, gang: Gang) -> None:
+        gang.holds = job.trial
+        self.working[gang.order(self.order_for(job), _name(job))] = (job, gang)
+
+    def _without_one_ahead(self) -> list[Gang]:
+        """Busy gangs that have nothing to do next."""
+        counts = Counter(id(gang) for _, gang in self.working.values())
+        return [gang for _, gang in self.working.values() if counts[id(gang)] == 1]
+
+    def _taken_back(self) -> Any | None:
+        """A job that waits behind another one, for a gang that is free."""
+        counts = Counter(id(gang) for _, gang in self.working.values())
+        for reference, (job, gang) in reversed(self.working.items()):
+            if counts[id(gang)] > 1 and gang.withdraw(_name(job)):
+                del self.working[reference]
+                gang.holds = next(at_work.trial for at_work, other in self.working.values() if other is gang)
+                return job
+        return None
 
     def _take_in(self) -> None:
         awaited = [*self.working, *self.coming]
@@ -95,9 +119,14 @@ class Sweep:
             if reply.reason == "closed":
                 self.engine.release(gang)
                 self._lost(job, reply)
-            else:
+                for other, (ahead, its) in list(self.working.items()):
+                    if its is gang:  # what waited behind it was not even begun
+                        del self.working[other]
+                        self.decisions.requeue(ahead)
+                continue
+            if all(other is not gang for _, other in self.working.values()):
                 self.free.append(gang)
-                self.record(job, reply)
+            self.record(job, reply)
 
     def _come_up(self, gang: Gang, reference: Any) -> None:
         try:
@@ -118,7 +147,7 @@ class Sweep:
         if time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
-        busy = [gang for _, gang in self.working.values()]
+        busy = list({id(gang): gang for _, gang in self.working.values()}.values())
         room = min(self.most, self.engine.room())
         for gang in self.engine.stranded():
             self.engine.release(gang)  # its order is answered as closed, and so handed out again
@@ -132,6 +161,10 @@ class Sweep:
         known = [*self.free, *busy, *self.coming.values()]
         if room > len(known):
             self.coming |= {g.up(): g for g in self.engine.muster(room) if all(g is not k for k in known)}
+
+
+def _name(job: Any) -> str:
+    return f"{job.trial}/{job.rung}"
 
 
 class Queue:

@@ -127,6 +127,21 @@ def test_only_the_first_rank_counts_a_restart():
     run(story)
 
 
+def test_an_order_is_withdrawn_only_before_a_worker_has_it():
+    async def story(box):
+        giving = [asyncio.create_task(box.submit(order, name)) for order, name in (("a", "x"), ("b", "y"))]
+        await settle()
+        assert await box.take(0, -1) == (0, "a")
+        assert not await box.withdraw("x")
+        assert await box.withdraw("y")
+        assert not await box.withdraw("y")
+        assert (await giving[1]).error == "the order was withdrawn"
+        await box.answer(0, Reply(value={"n": 1}))
+        assert (await giving[0]).value == {"n": 1}
+
+    run(story)
+
+
 def test_closing_lets_everyone_go():
     async def story(box):
         giving = [asyncio.create_task(box.submit(order)) for order in ("a", "b")]

@@ -18,7 +18,7 @@ class Reference:
 
 
 class Gang:
-    """Answers at once, unless it is told to be lost at the next order."""
+    """Answers at once, unless it is told to be lost."""
 
     def __init__(self, name, fate=()):
         self.name, self.holds, self.fate, self.orders = name, None, deque(fate), []
@@ -26,9 +26,13 @@ class Gang:
     def up(self):
         return Reference(None)
 
-    def order(self, order):
+    def order(self, order, name=None):
         self.orders.append(order)
-        return Reference(self.fate.popleft() if self.fate else Reply(value={"order": order}))
+        return Reference(self.fate[0] if self.fate else Reply(value={"order": order}))
+
+    def withdraw(self, name):
+        self.orders.pop()
+        return True
 
 
 class Engine:
@@ -50,8 +54,9 @@ class Engine:
         return self.gangs[:count]
 
     def release(self, gang):
-        self.gangs.remove(gang)
-        self.released.append(gang.name)
+        if gang in self.gangs:
+            self.gangs.remove(gang)
+            self.released.append(gang.name)
 
 
 class Jobs:
@@ -170,3 +175,17 @@ def test_no_job_waits_for_a_gang_that_does_not_come_up(monkeypatch):
 def test_independent_orders_are_answered_in_their_order():
     replies = trials.perform(["a", "b", "c"], Engine([Gang("x"), Gang("y")]), most=2)
     assert [reply.value for reply in replies] == [{"order": "a"}, {"order": "b"}, {"order": "c"}]
+
+
+def test_a_busy_gang_has_one_order_ahead_and_a_free_one_takes_it_over():
+    a, b = Gang("a"), Gang("b")
+    most = []
+    decisions = Jobs([Job(n, 0) for n in range(5)])
+
+    def record(job, reply):
+        decisions.out -= 1
+        most.append(decisions.out)
+
+    trials.Sweep(decisions, Engine([a, b]), most=2, order_for=lambda job: job.trial, record=record).run()
+    assert max(most) == 3  # two at work and two ahead, one of which has just ended
+    assert sorted(a.orders + b.orders) == list(range(5))

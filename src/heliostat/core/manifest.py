@@ -25,16 +25,21 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write, fsync, rename, fsync the folder: after a crash the file is whole or absent."""
+def write_atomic(path: Path, text: str, *, durable: bool = True) -> None:
+    """Write, fsync, rename, fsync the folder: after a crash the file is whole or absent.
+
+    Not `durable` leaves the moment to the system: after a loss of power the file may be empty or the one before it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("w", encoding="utf-8") as f:
         f.write(text)
         f.flush()
-        os.fsync(f.fileno())
+        if durable:
+            os.fsync(f.fileno())
     temporary.rename(path)
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def sync(path: Path) -> None:
@@ -46,12 +51,12 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write_json(path: Path, value: Any, root: Path | None = None) -> None:
+def write_json(path: Path, value: Any, root: Path | None = None, *, durable: bool = True) -> None:
     """Write `value` atomically; paths under `root` are stored relative to it."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
     if root is not None:
         text = text.replace(json.dumps(str(root), ensure_ascii=False)[1:-1] + "/", RUN_MARK + "/")
-    write_atomic(path, text + "\n")
+    write_atomic(path, text + "\n", durable=durable)
 
 
 def read_json(path: Path, root: Path | None = None) -> Any:

@@ -46,7 +46,9 @@ def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any,
     if group.rank == 0:
         files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in sorted(temporary.iterdir())}
         manifest = {"step": step, "world": group.world, "files": files, **facts}
-        write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)})
+        write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)}, durable=False)
+        sync(temporary / MANIFEST)
+        sync(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         sync(folder)

@@ -6,7 +6,6 @@ drawn from the training's own seed, so the second trial of a gang starts exactly
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from heliostat.core import seeds
 from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.family import dump
 from heliostat.core.manifest import write_json
+from heliostat.engine.copies import Original
 from heliostat.engine.orders import ModelSource
 
 KEPT = 3
@@ -26,16 +26,16 @@ class Store:
     """The models a worker keeps open, least recently used first out."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple[Any, ...], tuple[Any, list[str]]] = OrderedDict()
+        self._open: OrderedDict[tuple[Any, ...], tuple[Original, list[str]]] = OrderedDict()
 
     def opened(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> Any:
         """The model as it is on disk, in evaluation mode; do not change it."""
-        return self._entry(source, labels, task)[0]
+        return self._entry(source, labels, task)[0].module
 
     def fresh(self, source: ModelSource, labels: tuple[str, ...], task: Any, seed: int) -> Any:
         """A copy to train, its new head drawn from `seed`."""
-        template, missing = self._entry(source, labels, task)
-        module = copy.deepcopy(template)
+        original, missing = self._entry(source, labels, task)
+        module = original.copy()
         draw_missing(module, missing, seed)
         return module.train()
 
@@ -43,10 +43,11 @@ class Store:
         """Parameters the pretrained model does not have."""
         return self._entry(source, labels, task)[1]
 
-    def _entry(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Any, list[str]]:
+    def _entry(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Original, list[str]]:
         key = (source, labels, task.name())
         if key not in self._open:
-            self._open[key] = open_model(source, labels, task)
+            module, missing = open_model(source, labels, task)
+            self._open[key] = Original(module), missing
             while len(self._open) > KEPT:
                 self._open.popitem(last=False)
         self._open.move_to_end(key)

@@ -100,7 +100,7 @@ def main(config: dict[str, Any]) -> None:
             worker.current = number
             reply = worker.perform(order)
             if rank == 0:
-                ray.get(worker.mailbox.answer.remote(number, reply))
+                worker.mailbox.answer.remote(number, reply)  # calls of one caller arrive in their order: `take` follows
     finally:
         worker.drop()
 

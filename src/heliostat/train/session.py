@@ -278,7 +278,7 @@ class Session:
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
         if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state})
+            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:

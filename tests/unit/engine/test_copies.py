@@ -1,0 +1,52 @@
+"""Copies of a module: equal, apart, and tied where the original is tied."""
+
+import copy
+
+import pytest
+import torch
+
+from heliostat.engine.copies import Original
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Embedding(7, 4)
+        self.head = torch.nn.Linear(4, 7, bias=False)
+        self.head.weight = self.embed.weight
+        self.norm = torch.nn.BatchNorm1d(4)
+        self.scale = torch.arange(3.0)  # neither a parameter nor a buffer
+        self.note = {"words": ["a"]}
+
+
+class WithFunction(Tied):
+    def __init__(self):
+        super().__init__()
+        self.function = lambda x: x
+
+
+@pytest.mark.parametrize("kind", [Tied, WithFunction])
+def test_a_copy_is_equal_and_apart(kind):
+    module = kind().eval()
+    module.norm.requires_grad_(False)
+    original = Original(module)
+    before = copy.deepcopy(module.state_dict())
+    made = original.copy()
+    assert all(torch.equal(one, other) for one, other in zip(made.state_dict().values(), before.values(), strict=True))
+    assert [p.requires_grad for p in made.parameters()] == [p.requires_grad for p in module.parameters()]
+    assert not made.training
+    assert made.head.weight is made.embed.weight
+    with torch.no_grad():
+        for tensor in [*made.parameters(), *made.buffers(), made.scale]:
+            tensor.zero_()
+    made.note["words"].append("b")
+    again = original.copy()
+    assert all(torch.equal(one, other) for one, other in zip(again.state_dict().values(), before.values(), strict=True))
+    assert torch.equal(again.scale, torch.arange(3.0))
+    assert again.note == {"words": ["a"]}
+
+
+def test_what_can_be_pickled_is_not_copied_deeply(monkeypatch):
+    original = Original(Tied())
+    monkeypatch.setattr(copy, "deepcopy", None)
+    original.copy()

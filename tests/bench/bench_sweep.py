@@ -31,7 +31,7 @@ def checked(place: Ground, sweeps: list[Sweep], trials: int) -> None:
 
 def test_sweep_overhead(tmp_path: Path) -> None:
     """Warm gangs, short trials: what a trial costs beside its training."""
-    trials = 40
+    trials = 100
     with ground(tmp_path, steps=20, trials=trials) as place:
         sweeps = [place.sweep(f"sweep-{i}") for i in range(REPEATS + 1)]
         checked(place, sweeps, trials)

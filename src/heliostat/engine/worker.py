@@ -73,6 +73,21 @@ class Worker:
         self.kept.clear()
 
     current = -1
+    _asked: Any = None
+
+    def ask_ahead(self) -> None:
+        """Ask for the next order now: what is left to do of this one does not take long."""
+        if self._asked is None:
+            self._asked = self.mailbox.take.remote(self.group.rank, self.current)
+
+    def take(self) -> tuple[int, Any]:
+        """The next order; waits for one."""
+        import ray
+
+        self.ask_ahead()
+        asked, self._asked = self._asked, None
+        self.current, order = ray.get(asked)
+        return self.current, order
 
 
 def one_line(error: BaseException) -> str:
@@ -94,10 +109,9 @@ def main(config: dict[str, Any]) -> None:
     ray.get(worker.mailbox.hello.remote(rank, {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}))
     try:
         while True:
-            number, order = ray.get(worker.mailbox.take.remote(rank, worker.current))
+            number, order = worker.take()
             if order is None:
                 return
-            worker.current = number
             reply = worker.perform(order)
             if rank == 0:
                 worker.mailbox.answer.remote(number, reply)  # calls of one caller arrive in their order: `take` follows

@@ -199,6 +199,7 @@ class Session:
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
                 self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
+        self.worker.ask_ahead()
         self._save(order)
 
     def _lr(self, step: int) -> float:

@@ -158,6 +158,9 @@ def worker():
         def post(self, event, *, every_s=0.0):
             self.posted.append(event)
 
+        def ask_ahead(self):
+            """There is no other order."""
+
         def drop(self):
             for thing in self.kept.values():
                 thing.close()

@@ -124,7 +124,7 @@ def test_an_event_that_cannot_be_written_leaves_the_ledger_whole(tmp_path: Path,
 
     file = ledger._file
     ledger._file = Full(file)
-    with pytest.raises(RunFailed, match="No space left on device.*Make room"):
+    with pytest.raises(RunFailed, match=r"No space left on device.*Make room"):
         ledger.append(EVENTS[1])
     assert ledger.path.read_bytes() == whole
     ledger._file = file

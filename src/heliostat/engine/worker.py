@@ -106,8 +106,8 @@ def main(config: dict[str, Any]) -> None:
     _write_to(Path(config["log_folder"]) / f"{config['name']}-rank-{rank}.log")
     group = Group(rank, world, _device(config["gpu"]))
     worker = Worker(group, config["mailbox"], config["name"])
-    ray.get(worker.mailbox.hello.remote(rank, {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}))
     try:
+        ray.get(worker.mailbox.hello.remote(rank, {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}))
         while True:
             number, order = worker.take()
             if order is None:
@@ -115,6 +115,8 @@ def main(config: dict[str, Any]) -> None:
             reply = worker.perform(order)
             if rank == 0:
                 worker.mailbox.answer.remote(number, reply)  # calls of one caller arrive in their order: `take` follows
+    except ray.exceptions.RayActorError:
+        return  # the mailbox is gone: nobody wants this gang any more, and starting it again would only hold its CPUs
     finally:
         worker.drop()
 

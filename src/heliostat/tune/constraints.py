@@ -130,11 +130,10 @@ def _worked(operation: Callable[..., Any], *values: Any) -> Any:
     try:
         return operation(*values)
     except TypeError:
-        pass
-    told = " and ".join(f"{value!r} is {_kind(value)}" for value in values)
-    rule = "numbers go with numbers, and texts are compared with texts"
-    off = " Where a value may be None, say it first: `path == None or path < 2`." if None in values else " Compare values of one kind."
-    raise _Unlike(f"{told}; {rule}.{off}")
+        told = " and ".join(f"{value!r} is {_kind(value)}" for value in values)
+        rule = "numbers go with numbers, and texts are compared with texts"
+        off = " Where a value may be None, say it first: `path == None or path < 2`." if None in values else " Compare values of one kind."
+        raise _Unlike(f"{told}; {rule}.{off}") from None
 
 
 def _kind(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heliostat import searched, weights
 from heliostat.core.errors import UserError, nearest, unknown
@@ -41,17 +41,20 @@ def _task(config: RunConfig, layout: Layout) -> list[str]:
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
     places = [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]
-    return [problem for place, name in places for problem in _metric(place, name)]
+    return [problem for place, name in places for problem in _metric(place, name, config.task)]
 
 
-def _metric(place: str, name: str) -> list[str]:
+def _metric(place: str, name: str, task: Member) -> list[str]:
     if "." not in name and name not in names("metrics"):
         return [f"{place}: {unknown('metric', name, names('metrics'))}"]
     try:
-        find("metrics", name)
+        metric: Any = find("metrics", name)
     except UserError as error:
         return [f"{place}: {problem}" for problem in error.problems]
-    return []
+    if metric.judges == task.answers_are:  # type: ignore[attr-defined]
+        return []
+    fitting = [each for each in names("metrics") if find("metrics", each).judges == task.answers_are]  # type: ignore[attr-defined]
+    return [f"{place}: '{name}' judges {metric.judges}, and {task.name()} answers with {task.answers_are}. Allowed: {', '.join(fitting)}."]  # type: ignore[attr-defined]
 
 
 def _corpus(config: RunConfig, layout: Layout) -> list[str]:
@@ -134,7 +137,7 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         return []
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
-    found += _metric("tune.metric", tune.metric) if tune.metric else []
+    found += _metric("tune.metric", tune.metric, config.task) if tune.metric else []
     variants = [path for path in tune.space if path.startswith(CORPUS)]
     if tune.confirm and tune.confirm.folds and variants:
         found.append(
@@ -194,6 +197,18 @@ def _price(config: RunConfig, layout: Layout) -> list[str]:
     return ["tune.budget.cost: the layout has no price. Set cost_per_hour in its layout.yaml, or limit tune.budget.hours instead."]
 
 
+def _probabilities(config: RunConfig, layout: Layout) -> list[str]:
+    """Stages that mix or learn from class probabilities have some to work with."""
+    task = config.task
+    if task.answers_are == "labels":
+        return []
+    return [
+        f"{name}: it works on one class per row, and {task.name()} answers with {task.answers_are}. Leave `{name}` out."
+        for name in ("ensemble", "distil")
+        if getattr(config, name) is not None
+    ]
+
+
 def _ensemble(config: RunConfig, layout: Layout) -> list[str]:
     tune, ensemble = config.tune, config.ensemble
     if ensemble is None:
@@ -250,11 +265,12 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("corpus task", _corpus),
     ("layout", _layout),
     ("train layout", _train),
-    ("tune", _sweep),
+    ("tune task", _sweep),
     ("tune evaluate", _objectives),
     ("tune task layout", _warm_start),
     ("tune layout", _price),
     ("tune train model task corpus layout", _space),
+    ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
     ("train model", _fit),

@@ -64,12 +64,12 @@ class FakeEngine(Engine):
         return {}
 
     def do_embed(self, order: Any) -> dict[str, Any]:
-        rows = np.stack([numbers(order.model.folder.rsplit("/", 1)[-1], text).normal(size=8) for text in order.texts])
+        rows = np.stack([numbers(order.model.folder.rsplit("/", 1)[-1], text).normal(size=8) for text in order.inputs["text"]])
         _save(order.out, (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
         return {}
 
     def do_time(self, order: Any) -> dict[str, Any]:
-        return {"ms": [1.0 + 0.01 * i for i in range(len(order.texts))], "params": 1000}
+        return {"ms": [1.0 + 0.01 * i for i in range(len(order.inputs["text"]))], "params": 1000}
 
     def do_train(self, order: Any) -> dict[str, Any]:
         value = round(0.5 + 0.4 * float(numbers(order.train.dump()).random()) * order.until / order.total, 6)

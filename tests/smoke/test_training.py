@@ -16,7 +16,7 @@ from heliostat.core.workspace import Context
 from heliostat.engine import checkpoints
 from heliostat.engine.driver import Engine, source_of
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import Train
+from heliostat.train.orders import Train
 from heliostat.train.stage import fit, train_fully, training
 
 pytestmark = pytest.mark.slow

@@ -6,6 +6,7 @@ final scores pay for one start. Answers about models (logits, embeddings) are re
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from heliostat.artifacts import Ensemble, Model, Predictor
+from heliostat.artifacts import Ensemble, Model
 from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.family import build
 from heliostat.core.layout import Layout
@@ -176,33 +177,38 @@ class Engine:
 
     # Answers about models
 
-    def predict(self, predictor: Predictor, files: list[Path], *, task: Any, show: str = "") -> np.ndarray:
-        """Logits float32 [rows, labels] in corpus order; for an ensemble log-probabilities of its weighted mean."""
+    def predict(self, predictor: Any, files: list[Path], *, task: Any, show: str = "") -> np.ndarray:
+        """Answers float32 [rows, ...] in corpus order; for an ensemble log-probabilities of its weighted mean."""
         return combined(predictor, self.predict_each(members(predictor), files, task=task))
 
-    def predict_each(self, models: Sequence[Model], files: list[Path], *, task: Any) -> list[np.ndarray]:
-        """Logits of several models on the same rows, computed side by side."""
+    def predict_each(self, models: Sequence[Any], files: list[Path], *, task: Any) -> list[np.ndarray]:
+        """Answers of several models about the same rows, computed side by side; a base model answers with the head it has."""
         from heliostat.engine.predict import Predict
 
         orders: list[tuple[Path, Order]] = []
         for model in models:
-            source = ModelSource(folder=str(model.path))
+            source, labels = self._source(model, task)
             own = own_task(model, task)
-            rows = self.prepare(files, task=own, labels=model.labels, model=source)
+            rows = self.prepare(files, task=own, labels=labels or (), model=source)
             out = self.cache / "logits" / f"{fingerprint([content_of(model), rows.name])}.npy"
-            orders.append((out, Predict(task=own, model=source, labels=model.labels, rows=rows, out=out)))
+            orders.append((out, Predict(task=own, model=source, labels=labels or (), rows=rows, out=out)))
         return self._answers(orders)
 
     def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
         """Unit vectors float32 [texts, width]; of an ensemble such that a cosine is the weighted mean of its members'."""
+        return self.embed_rows(predictor, {"text": list(texts)}, task=task)
+
+    def embed_rows(self, predictor: Any, inputs: dict[str, list[Any]], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [rows, width] of raw rows, given by their columns."""
         from heliostat.engine.predict import Embed
 
+        told = _told(inputs)
         orders: list[tuple[Path, Order]] = []
         for part in members(predictor):
-            source, labels = self._source(part)
+            source, labels = self._source(part, task)
             own = own_task(part, task)
-            out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), list(texts)])}.npy"
-            orders.append((out, Embed(task=own, model=source, labels=labels, texts=tuple(texts), out=out)))
+            out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), told])}.npy"
+            orders.append((out, Embed(task=own, model=source, labels=labels, inputs=inputs, out=out)))
         vectors = self._answers(orders)
         weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
         return np.concatenate([v * np.sqrt(w) for v, w in zip(vectors, weights, strict=True)], axis=1).astype(np.float32)
@@ -211,40 +217,45 @@ class Engine:
         self.perform_all([order for out, order in orders if not out.exists()])
         return [np.load(out) for out, _ in orders]
 
-    def latency(self, predictor: Any, texts: Sequence[str], *, task: Any) -> dict[str, float]:
-        """{"p50", "p99"}: milliseconds of one text at a time; the members of an ensemble answer one after another."""
-        took = sum(np.asarray(self._time(part, texts, task)["ms"]) for part in members(predictor))
+    def latency(self, predictor: Any, inputs: dict[str, list[Any]], *, task: Any) -> dict[str, float]:
+        """{"p50", "p99"}: milliseconds of one row at a time; the members of an ensemble answer one after another."""
+        took = sum(np.asarray(self._time(part, inputs, task)["ms"]) for part in members(predictor))
         return {"p50": round(float(np.percentile(took, 50)), 3), "p99": round(float(np.percentile(took, 99)), 3)}
 
-    def _time(self, part: Any, texts: Sequence[str], task: Any) -> dict[str, Any]:
+    def _time(self, part: Any, inputs: dict[str, list[Any]], task: Any) -> dict[str, Any]:
         from heliostat.engine.predict import Time
 
-        source, labels = self._source(part)
+        source, labels = self._source(part, task)
         task = own_task(part, task)
-        mark = fingerprint([content_of(part), task.identity(), list(texts), self.layout.dump()])
+        mark = fingerprint([content_of(part), task.identity(), _told(inputs), self.layout.dump()])
         path = self.cache / "latency" / f"{mark}.json"
         known = read_json(path)
         if known is None:
-            known = self.perform(Time(task=task, model=source, labels=labels, texts=tuple(texts))).value
+            known = self.perform(Time(task=task, model=source, labels=labels, inputs=inputs)).value
             write_json(path, known)
         return known
 
-    def size(self, model: Any) -> tuple[int, int]:
-        """(parameters, bytes of weights) of a pretrained model."""
+    def weights_bytes(self, model: Any) -> int:
+        """Bytes of the weights of a pretrained model; 0 for a hub id."""
         from heliostat.engine.models import folder_bytes
 
         folder = model.folder()
-        return int(self._time(model, ("size",), _task())["params"]), folder_bytes(folder) if folder else 0
+        return folder_bytes(folder) if folder else 0
+
+    def params(self, part: Any, inputs: dict[str, list[Any]], *, task: Any) -> int:
+        """Parameters of a pretrained model."""
+        return int(self._time(part, inputs, task)["params"])
 
     @staticmethod
-    def _source(part: Any) -> tuple[ModelSource, tuple[str, ...] | None]:
+    def _source(part: Any, task: Any) -> tuple[ModelSource, tuple[str, ...] | None]:
         if isinstance(part, Model):
             return ModelSource(folder=str(part.path)), part.labels
-        return source_of(part), None
+        return source_of(part), () if task.base == "itself" else None
 
 
-def _task() -> Any:
-    return build("tasks", "text_classification")
+def _told(inputs: dict[str, list[Any]]) -> Any:
+    """Raw rows as what stands for them in a fingerprint."""
+    return {name: [hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for v in values] for name, values in inputs.items()}
 
 
 def own_task(model: Any, task: Any) -> Any:

@@ -58,9 +58,10 @@ class Group:
         return self.gather(value)[0] if self.world > 1 else value
 
     def assemble(self, parts: list[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
-        """One array [rows, ...] from every worker's (row indices, values) pieces."""
+        """One array [rows, ...] from every worker's (row indices, values) pieces; pieces that are shorter than others end in zeros."""
         pieces = [piece for worker in self.gather(parts) for piece in worker]
-        out = np.empty((rows, *pieces[0][1].shape[1:]), np.float32)
+        shape = np.max([values.shape[1:] for _, values in pieces], axis=0).astype(int)
+        out = np.zeros((rows, *shape), np.float32)
         for index, values in pieces:
-            out[index] = values
+            out[(index, *(slice(size) for size in values.shape[1:]))] = values
         return out

@@ -144,19 +144,26 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for pattern in ("*.safetensors", "*.bin") for p in folder.glob(pattern))
 
 
-def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, before: np.ndarray, probe: dict[str, Any]) -> dict[str, Any]:
+def raw_logits(task: Any, module: Any, batch: dict[str, Any]) -> np.ndarray:
+    """What the model gives for one batch, float32."""
+    import torch
+
+    with torch.no_grad():
+        return task.logits(module, batch).float().numpy()
+
+
+def export(module: Any, base: Any, processor: Any, out: Path, *, task: Any, before: np.ndarray, probe: dict[str, Any]) -> dict[str, Any]:
     """Save `module` to `out`, reopen it as a user would, and check it before it counts.
 
-    `base` is the model training started from; `before` [rows, labels] are the trained model's own logits for the
+    `base` is the model training started from; `before` [rows, ...] are the trained model's own logits for the
     batch `probe`, taken before saving (with adapters not yet merged). Returns {"params", "bytes"}.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
     out.mkdir(parents=True, exist_ok=True)
     module.save_pretrained(out, safe_serialization=True)
-    tokenizer.save_pretrained(out)
-    again, info = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True, dtype="float32")
+    processor.save_pretrained(out)
+    again, info = task.reopen(out)
     state, original = again.state_dict(), base.state_dict()
     empty = [name for name, value in state.items() if value.numel() == 0]
     if info["missing_keys"] or info["unexpected_keys"] or empty:
@@ -164,8 +171,7 @@ def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, befo
         raise RunFailed(f"the exported model in '{out}' is not whole: {wrong}, empty tensors {empty[:5]}.")
     if all(name in original and torch.equal(state[name], original[name]) for name in state):
         raise RunFailed(f"the exported model in '{out}' equals the one it started from: nothing was learned, or no adapter was merged.")
-    with torch.no_grad():
-        after = task.logits(again.eval(), probe).float().numpy()
+    after = raw_logits(task, again.eval(), probe)
     gap = float(np.abs(after - before).max())
     if not gap <= 1e-3 * (1.0 + float(np.abs(before).max())):  # float32 addition order of a merged adapter stays far below this
         raise RunFailed(f"the exported model in '{out}' answers differently from the trained one (largest gap {gap:.2g} in logits).")

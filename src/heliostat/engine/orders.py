@@ -1,7 +1,7 @@
 """What a gang can be told to do. An order is complete in itself: it can be given again to a gang that was restarted.
 
 That is why a lost worker, a killed driver and a promotion in a sweep are the same thing to a gang. Orders about
-trained models in use (`Predict`, `Embed`, `Time`) are in `predict.py`; those about training in `heliostat.train.session`.
+trained models in use (`Predict`, `Embed`, `Time`) are in `predict.py`; those about training in `heliostat.train.orders`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The heart: one loop for every training, single runs, trials and students alike.
 
 It sees torch and a prepared engine (anything with `backward`, `step` and `optimizer.param_groups`), so it runs in a
-plain unit test. The loss is the weighted mean over the rows of the *global* batch: the same batch gives the same update
-whatever the micro-batch, the accumulation or the number of workers.
+plain unit test. The loss is the weighted mean over the units (rows, or tokens that have a target) of the *global* batch:
+the same batch gives the same update whatever the micro-batch, the accumulation or the number of workers.
 """
 
 from __future__ import annotations
@@ -35,12 +35,10 @@ class Loop:
 
     engine: Any
     """A DeepSpeed engine, or anything that behaves like one."""
-    logits: Callable[[dict[str, Any]], Any]
-    """A batch to logits, through the engine."""
-    per_row: Callable[[Any, dict[str, Any]], Any]
-    """Logits and batch to one loss per row."""
+    total: Callable[[dict[str, Any]], Any]
+    """A batch to the weighted sum of its losses, through the engine."""
     share: Callable[[int], tuple[list[dict[str, Any]], float, int]]
-    """Step to (this worker's forward passes, weight of the global batch, rows of the global batch)."""
+    """Step to (this worker's forward passes, weight of all units of the global batch, rows of the global batch)."""
     lr: Callable[[int], float]
     """Step to learning rate."""
     group: Any
@@ -57,10 +55,10 @@ class Loop:
             group["lr"] = rate
         self.group.seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
         batches, weight, rows = self.share(step)
-        scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over rows
+        scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over units
         total = torch.zeros((), device=self.group.device)
         for batch in batches:
-            loss = (self.per_row(self.logits(batch), batch) * batch["weight"]).sum() * scale
+            loss = self.total(batch) * scale
             total += loss.detach() / len(batches)
             if batch is batches[-1]:
                 total = self._agreed(total, step, rate)

@@ -11,7 +11,8 @@ from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import rows_in, total_steps
 from heliostat.train.config import VERSION, TrainConfig
-from heliostat.train.session import Export, Train, validation_interval
+from heliostat.train.orders import Export, Train
+from heliostat.train.session import validation_interval
 
 __all__ = ["VERSION", "export", "fit", "train_fully", "training"]
 

@@ -18,7 +18,7 @@ from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints
 from heliostat.engine.orders import Reply
 from heliostat.engine.streams import rows_in, total_steps
-from heliostat.train.session import Export, Train
+from heliostat.train.orders import Export, Train
 from heliostat.train.stage import exported
 from heliostat.tune.config import Confirm
 from heliostat.tune.room import trial_name

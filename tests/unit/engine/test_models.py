@@ -160,7 +160,7 @@ class Exported:
         self.module = store.fresh(source, LABELS, TASK, 1).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         rows = TASK.tokenise({"text": ["water boat", "the old oven and a pan"], "label": ["art", "sport"]}, self.tokenizer, list(LABELS))
-        self.probe = TASK.collate(rows, self.tokenizer.pad_token_id)
+        self.probe = TASK.collate(rows, self.tokenizer)
 
     def logits(self):
         with torch.no_grad():

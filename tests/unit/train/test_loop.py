@@ -36,7 +36,7 @@ def cross_entropy(logits, batch):
 def loop_over(engine, group, *, accumulation=1, lr=lambda step: 0.5, per_row=cross_entropy, seed=SEED):
     """A loop over the data above; the forward passes are those of `Batches`."""
     features, labels, weights_N = data()
-    batches = Batches(ROWS, BATCH, accumulation, SEED, group.rank, group.world)
+    batches = Batches(np.arange(ROWS), BATCH, accumulation, SEED, group.rank, group.world)
 
     def share(step):
         def inputs(micro):
@@ -46,13 +46,16 @@ def loop_over(engine, group, *, accumulation=1, lr=lambda step: 0.5, per_row=cro
         whole = batches.whole(step)
         return [inputs(micro) for micro in batches.share(step)], float(weights_N[whole].sum()), len(whole)
 
-    return Loop(engine, lambda batch: engine(batch["x"]), per_row, share, lr, group, seed)
+    def total(batch):
+        return (per_row(engine(batch["x"]), batch) * batch["weight"]).sum()
+
+    return Loop(engine, total, share, lr, group, seed)
 
 
 def by_hand(steps):
     """(weights, losses) of plain gradient descent on the weighted mean over each global batch."""
     features, labels, weights_N = data()
-    module, batches, losses = linear(), Batches(ROWS, BATCH, 1, SEED), []
+    module, batches, losses = linear(), Batches(np.arange(ROWS), BATCH, 1, SEED), []
     for step in range(steps):
         rows = batches.whole(step)
         weight = torch.from_numpy(weights_N[rows])
@@ -166,13 +169,13 @@ def test_dropout_differs_between_seeds_steps_and_ranks():
 
         def logits(batch, module=module, key=(seed, rank, step)):
             masks[key] = tuple(module(torch.ones(64)).tolist())
-            return torch.zeros(1, requires_grad=True)
+            return torch.zeros((), requires_grad=True)
 
         class Idle:
             optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
             backward = step = staticmethod(lambda *loss: None)
 
         share = lambda step: ([{"weight": torch.ones(1)}], 1.0, 1)  # noqa: E731
-        list(Loop(Idle(), logits, lambda logits, batch: logits, share, lambda step: 1.0, Group(rank=rank), seed).run(step, step + 1))
+        list(Loop(Idle(), logits, share, lambda step: 1.0, Group(rank=rank), seed).run(step, step + 1))
     assert len(set(masks.values())) == 4
     assert np.isin(list(masks.values()), [0.0, 2.0]).all()

@@ -2,15 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from heliostat.core.errors import Diverged
 from heliostat.engine import checkpoints
 from heliostat.engine.orders import ModelSource
+from heliostat.engine.predict import batch_of
+from heliostat.engine.streams import opened, processor
 from heliostat.train import session
 from heliostat.train.config import LoraConfig, TrainConfig
-from heliostat.train.session import Export, Train, validation_interval
+from heliostat.train.orders import Export, Train
+from heliostat.train.session import validation_interval
 
 TOTAL = 8
 
@@ -125,10 +129,10 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, lo
     again, missing = ground.task.model(str(tmp_path / "model"), list(ground.labels), None)
     assert missing == []
     assert facts["params"] == sum(p.numel() for p in again.parameters())
-    rows = session.opened(ground.valid)
-    saved = torch.from_numpy(session.np.load(tmp_path / "training" / "valid.npy"))
+    rows, prepared = opened(ground.valid), processor(ground.task, str(ground.model))
+    saved = torch.from_numpy(np.load(tmp_path / "training" / "valid.npy"))
     with torch.no_grad():
-        logits = ground.task.logits(again.eval(), ground.task.collate(session.columns(rows, range(len(rows))), 0))
+        logits = ground.task.logits(again.eval(), batch_of(rows, range(len(rows)), ground.task, prepared, (0,)))
     # the same weights in another batch, and for adapters another order of additions: float32 rounding
     assert torch.allclose(logits, saved, atol=1e-5)
 

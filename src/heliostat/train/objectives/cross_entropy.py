@@ -15,7 +15,7 @@ class CrossEntropy(Base):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target mass spread evenly over all labels."""
 
-    def per_row(self, logits: Any, batch: dict[str, Any]) -> Any:
+    def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="none", label_smoothing=self.label_smoothing)
+        return F.cross_entropy(units["logits"].float(), units["labels"], reduction="none", label_smoothing=self.label_smoothing)

@@ -1,0 +1,97 @@
+"""Orders about training: bring a training to a step, export its best step.
+
+`Train` goes on with what the gang holds in memory, or else from the training's last valid checkpoint, or else from the
+start; the three give the same weights. What a training has reached is in `result.json` beside its checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heliostat.core.manifest import read_json
+from heliostat.engine import adapters, checkpoints, models
+from heliostat.engine.orders import ModelSource, Order
+from heliostat.engine.predict import batch_of
+from heliostat.engine.streams import opened, processor
+from heliostat.train.config import TrainConfig
+from heliostat.train.session import RESULT, Session
+from heliostat.train.starting import trainable
+
+
+class Training(Order):
+    """What is trained, on what, how: everything that decides the weights, and the layout's part of it."""
+
+    key: str
+    """Names the training; equal keys are the same training."""
+    folder: Path
+    """Checkpoints, curve and best step of this training live here."""
+    model: ModelSource
+    labels: tuple[str, ...]
+    train: TrainConfig
+    train_rows: Path
+    valid_rows: Path
+    fold: tuple[int, int, int] | None = None
+    """(which, of how many, seed): hold that fold of the train and valid rows out instead of the valid rows."""
+    objectives: tuple[Any, ...] = ()
+    """Members of tune.objectives, measured whenever a validated step is the best so far."""
+    teacher: Path | None = None
+    """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
+    seed: int
+    total: int
+    """Steps of the whole training: the length of its schedule."""
+    metric: str
+    """Member of metrics that says which validated step is best."""
+    zero: int = 0
+    offload: str = "none"
+    micro_rows: int
+    accumulation: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        raise TypeError("a Training is performed through Train or Export")
+
+
+class Train(Training):
+    """Bring the training to `until` steps, validating on the way, and save there."""
+
+    until: int
+    """Steps at the end of this order."""
+    resumable: bool = True
+    """Whether optimiser state is saved at `until`, so that a later order can go on from disk."""
+    keep_all: bool = False
+    """Keep the checkpoint of every order and not the last one only, for others to go on from."""
+    parent: tuple[Path, int] | None = None
+    """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        before = read_json(self.folder / RESULT)
+        if worker.group.from_first(bool(before and before["step"] >= self.until)):
+            return read_json(self.folder / RESULT)
+        session = worker.kept.get("session")
+        if session is None or not session.goes_on_with(self):
+            worker.drop()
+            session = worker.kept["session"] = Session(self, worker)
+        session.advance(self)
+        return read_json(self.folder / RESULT)
+
+
+class Export(Training):
+    """Write the training's best step to `out` as a model folder, reopen it and verify it."""
+
+    out: Path
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        if worker.group.rank:
+            return {}
+        best = checkpoints.latest(self.folder / "best")
+        assert best is not None, f"no valid best step in {self.folder}"
+        module = trainable(self, worker)
+        module.load_state_dict(checkpoints.weights(best), strict=False)
+        module.eval()
+        rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
+        probe = batch_of(rows, np.arange(min(8, len(rows))), self.task, prepared, (self.seed, "probe"))
+        before = models.raw_logits(self.task, module, probe)
+        base = worker.models.opened(self.model, self.labels, self.task)
+        return models.export(adapters.merged(module), base, prepared, self.out, task=self.task, before=before, probe=probe)

@@ -81,6 +81,8 @@ def _training(train: TrainConfig, layout: Layout) -> list[str]:
     found = layout.check_batch(train.batch)
     if train.precision == "fp16" and layout.gpus_per_worker == 0:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
+    if train.ema is not None and layout.zero == 3:
+        found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
     if train.objective.needs_teacher:
         others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
         given = train.objective.name()

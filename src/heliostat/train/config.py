@@ -8,6 +8,7 @@ from pydantic import Field
 
 from heliostat.core.family import In
 from heliostat.core.settings import Settings
+from heliostat.train.stopping import EarlyStopping
 
 VERSION = 1
 
@@ -49,6 +50,11 @@ class TrainConfig(Settings):
     Cheaper steps, smaller checkpoints, and the model keeps more of what it knew."""
     lora: LoraConfig | None = None
     """Train low-rank adapters and the head only; None trains everything."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay per update of an exponential moving average of the weights, which is then what is validated and exported; None is off.
+    0.999 averages about the last thousand updates."""
+    early_stopping: EarlyStopping | None = None
+    """End before `epochs` when validation stops getting better; None never does."""
     validate_every: float = Field(0.25, gt=0)
     """Epochs between validations; the last step is always validated."""
     gradient_checkpointing: bool = False

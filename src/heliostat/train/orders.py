@@ -67,7 +67,7 @@ class Train(Training):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         before = read_json(self.folder / RESULT)
-        if worker.group.from_first(bool(before and before["step"] >= self.until)):
+        if worker.group.from_first(bool(before and (before["step"] >= self.until or before["over"]))):
             return read_json(self.folder / RESULT)
         session = worker.kept.get("session")
         if session is None or not session.goes_on_with(self):

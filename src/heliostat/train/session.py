@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from heliostat.core.manifest import write_json
 from heliostat.engine import checkpoints, zero
 from heliostat.engine.predict import batch_of, forward, on
 from heliostat.engine.streams import UNITS, Batches, Micro, processor, steps_per_epoch
+from heliostat.train.averaging import Average
 from heliostat.train.starting import rows_of, trainable
 
 if TYPE_CHECKING:
@@ -37,13 +39,15 @@ class Session:
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.targets(order.task)
         index_N = self.rows.trainable()
-        self.units_N = self.rows.column("weight") * self.rows.column(UNITS)
+        self.weights_N = self.rows.column("weight")
+        self.units_N = self.weights_N * self.rows.column(UNITS)
         self.metric: Any = find("metrics", order.metric)()
         self.batches = Batches(index_N, order.train.batch, order.accumulation, order.seed, group.rank, group.world)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
+        self.average: Average | None = None
         self.engine = self._open()
         self._pass = Pass(self.engine, order.task)
 
@@ -61,7 +65,11 @@ class Session:
         plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
+        if train.ema is not None:
+            self.average = Average(engine.module, train.ema)
         if saved:
+            if self.average is not None:
+                self.average.load(checkpoints.weights(saved), facts["step"])
             ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
             zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
@@ -93,17 +101,30 @@ class Session:
         self._began, already = time.monotonic(), self.busy_s
         loop = Loop(self.engine, self._total, self._share, self._lr, self.worker.group, order.seed)
         every = validation_interval(order.train, self.batches.rows)
-        for done in loop.run(self.step, order.until):
+        for done in () if self.is_over() else loop.run(self.step, order.until):
             self.step = done.step
+            if self.average is not None:
+                self.average.add()
             self._tell(done)
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
-                self._validate(done)
+                with self.average.in_place() if self.average is not None else nullcontext():
+                    self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
+                if self.is_over():
+                    break
         self.worker.ask_ahead()
         self._save(order)
 
     def _lr(self, step: int) -> float:
-        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total)
+        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total, self._merits())
+
+    def _merits(self) -> list[float]:
+        return [self.metric.merit(point["value"]) for point in self.curve]
+
+    def is_over(self) -> bool:
+        """Whether early stopping ended the training."""
+        rule = self.order.train.early_stopping
+        return rule is not None and rule.is_over(self._merits())
 
     def _total(self, batch: dict[str, Any]) -> Any:
         return self.order.train.objective.total(self._pass, batch)
@@ -116,7 +137,7 @@ class Session:
         import torch
 
         batch = batch_of(self.rows, micro.rows, self.order.task, self.processor, (self.order.seed, "rows", epoch))
-        batch["weight"] = torch.as_tensor(self.rows.column("weight")[micro.rows] * (0.0 if micro.filler else 1.0))
+        batch["weight"] = torch.as_tensor(self.weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
@@ -171,12 +192,16 @@ class Session:
             self.best_fresh, self.best_weights = False, None
         if order.resumable:
             weights = zero.whole_weights(self.engine.module, group.rank)
+            if weights is not None and self.average is not None:
+                weights |= self.average.state()
             shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
         if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
+            write_json(
+                folder / RESULT, {"step": self.step, "over": self.is_over(), **state}, durable=False
+            )  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:

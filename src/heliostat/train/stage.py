@@ -57,6 +57,9 @@ def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
         for until in [*range(every, total, every), total]:
             reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total)).value
             ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}")
+            if reached["over"]:
+                ctx.show.message(f"{ctx.name}: no better validation for a while; ended after {reached['step']} of {total} steps")
+                break
     finally:
         ctx.engine.listeners.remove(listener)
     return reached

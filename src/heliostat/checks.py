@@ -83,6 +83,10 @@ def _training(train: TrainConfig, layout: Layout) -> list[str]:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
     if train.ema is not None and layout.zero == 3:
         found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and layout.zero == 3:
+        found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and train.gradient_checkpointing:
+        found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
     if train.objective.needs_teacher:
         others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
         given = train.objective.name()
@@ -104,7 +108,9 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _fit(config: RunConfig, layout: Layout) -> list[str]:
-    return _fitting(config.train, config.model)
+    regularizer = config.train.regularizer
+    found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
+    return [*found, *_fitting(config.train, config.model)]
 
 
 def _fitting(train: TrainConfig, model: ModelConfig) -> list[str]:
@@ -275,7 +281,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
-    ("train model", _fit),
+    ("train model task", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),

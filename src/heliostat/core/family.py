@@ -26,6 +26,7 @@ FAMILIES = (
     "corpus.sources",
     "corpus.filters",
     "train.objectives",
+    "train.regularizers",
     "train.optimizers",
     "train.schedules",
     "tune.samplers",

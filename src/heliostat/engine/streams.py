@@ -60,6 +60,15 @@ class Rows:
         whole = pa.types.is_integer(self._table.schema.field(TARGET).type)
         return self.column(TARGET) if whole else np.zeros(len(self), dtype=np.int64)
 
+    def classes(self) -> np.ndarray:
+        """Every target that is a class, of all rows one after another."""
+        import pyarrow as pa
+
+        column = self._table.column(TARGET).combine_chunks()
+        flat = column.flatten() if pa.types.is_list(column.type) else column
+        targets = flat.to_numpy(zero_copy_only=False)
+        return targets[targets >= 0] if pa.types.is_integer(flat.type) else np.zeros(0, dtype=np.int64)
+
     def trainable(self) -> np.ndarray:
         """Indices of the rows that have something to train on, rising."""
         return np.flatnonzero(self.column(UNITS) > 0)

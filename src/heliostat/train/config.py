@@ -39,6 +39,8 @@ class TrainConfig(Settings):
     """Member of train/schedules."""
     objective: In["train.objectives"] = "cross_entropy"
     """Member of train/objectives."""
+    regularizer: In["train.regularizers"] | None = None
+    """Member of train/regularizers: adversarial training or agreement between dropout masks; None makes one pass."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; None is off."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -15,7 +15,7 @@ from heliostat.core.family import find
 from heliostat.core.manifest import write_json
 from heliostat.engine import checkpoints, zero
 from heliostat.engine.predict import batch_of, forward, on
-from heliostat.engine.streams import UNITS, Batches, Micro, processor, steps_per_epoch
+from heliostat.engine.streams import UNITS, Batches, Micro, Rows, processor, steps_per_epoch
 from heliostat.train.averaging import Average
 from heliostat.train.starting import rows_of, trainable
 
@@ -49,7 +49,7 @@ class Session:
         self.best_weights: dict[str, Any] | None = None
         self.average: Average | None = None
         self.engine = self._open()
-        self._pass = Pass(self.engine, order.task)
+        self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
 
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
@@ -127,7 +127,10 @@ class Session:
         return rule is not None and rule.is_over(self._merits())
 
     def _total(self, batch: dict[str, Any]) -> Any:
-        return self.order.train.objective.total(self._pass, batch)
+        train = self.order.train
+        if train.regularizer is not None:
+            return train.regularizer.total(train.objective, self._pass, batch)
+        return train.objective.weighted(self._pass(batch))
 
     def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
         whole, epoch = self.batches.whole(step), self.batches.epoch(step)
@@ -199,9 +202,8 @@ class Session:
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
         if group.rank == 0:
-            write_json(
-                folder / RESULT, {"step": self.step, "over": self.is_over(), **state}, durable=False
-            )  # without it the same training is made again
+            result = {"step": self.step, "over": self.is_over(), **state}
+            write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:
@@ -218,8 +220,8 @@ def _latest_name(folder: Path) -> str | None:
 class Pass:
     """One pass of a batch through the model: what an objective asks for, once or several times."""
 
-    def __init__(self, engine: Any, task: Any):
-        self.engine, self.task = engine, task
+    def __init__(self, engine: Any, task: Any, facts: dict[str, Any]):
+        self.engine, self.task, self.facts = engine, task, facts
 
     @property
     def module(self) -> Any:
@@ -228,7 +230,17 @@ class Pass:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The units of `batch`, gradients attached."""
-        return self.task.units(self.task.logits(self.engine, batch), batch)
+        return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
+
+
+def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:
+    """What objectives may know of the classes: their names, and the training targets of each."""
+    import torch
+
+    if order.task.answers_are not in ("labels", "tags"):
+        return {}
+    counts = np.bincount(rows.classes(), minlength=len(order.labels))
+    return {"names": order.labels, "class_rows": torch.as_tensor(counts, dtype=torch.float32, device=device)}
 
 
 def validation_interval(train: TrainConfig, rows: int) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from heliostat.artifacts import Corpus, Model
+from heliostat.core.errors import UserError
 from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
@@ -27,6 +28,8 @@ def fit(config: TrainConfig, *, ctx: Context, model: Any, corpus: Corpus, task: 
 def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: Corpus, task: Any, key: str = "train") -> dict[str, Any]:
     """The fields that every order of one training shares."""
     engine, layout = ctx.engine, ctx.layout
+    if wrong := config.objective.problems(corpus.labels):
+        raise UserError([f"{ctx.name}.objective.{problem}" for problem in wrong])
     train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source)
     return {
         "task": task,

@@ -79,6 +79,17 @@ def test_going_on_from_disk_in_another_process_is_the_same_training(ground, work
     assert_same(reached(tmp_path / "parts"), uninterrupted)
 
 
+@pytest.mark.parametrize("train", [
+    {"regularizer": "fgm"}, {"regularizer": "r_drop"}, {"regularizer": {"use": "freelb", "steps": 2}},
+    {"objective": {"use": "focal", "class_weights": "balanced"}}, {"schedule": {"use": "plateau", "patience": 1}},
+])  # fmt: skip
+def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, worker, tmp_path, train):
+    Train(**fields(ground, tmp_path / "whole", **train), until=TOTAL).perform(worker())
+    for until in (4, TOTAL):
+        Train(**fields(ground, tmp_path / "parts", **train), until=until).perform(worker())
+    assert_same(reached(tmp_path / "parts"), reached(tmp_path / "whole"))
+
+
 def test_a_broken_checkpoint_starts_again_and_ends_the_same(ground, worker, tmp_path, uninterrupted):
     folder = tmp_path / "parts"
     Train(**fields(ground, folder), until=4).perform(worker())

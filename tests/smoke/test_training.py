@@ -137,7 +137,7 @@ def test_the_exported_model_answers_in_plain_transformers_as_it_did_in_training(
 def test_lora_trains_a_few_weights_and_exports_a_merged_model(context, minilm, bbc, task):
     from safetensors.torch import load_file
 
-    changes = {"lora": {"r": 4, "targets": ["query", "value"]}, "optimizer": {"use": "adamw", "lr": 1e-2}}
+    changes = {"adapter": {"use": "lora", "r": 4, "targets": ["query", "value"]}, "optimizer": {"use": "adamw", "lr": 1e-2}}
     config = TrainConfig.model_validate(PLAIN.dump() | changes)
     ctx = context(1)
     model = fit(config, ctx=ctx, model=minilm, corpus=bbc, task=task)

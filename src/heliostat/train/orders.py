@@ -87,11 +87,13 @@ class Export(Training):
             return {}
         best = checkpoints.latest(self.folder / "best")
         assert best is not None, f"no valid best step in {self.folder}"
-        module = trainable(self, worker)
+        module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
         rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
         probe = batch_of(rows, np.arange(min(8, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
         base = worker.models.opened(self.model, self.labels, self.task)
-        return models.export(adapters.merged(module), base, prepared, self.out, task=self.task, before=before, probe=probe)
+        return models.export(
+            adapters.merged(module), self.out, base=base, source=self.model, processor=prepared, task=self.task, probe=(probe, before)
+        )

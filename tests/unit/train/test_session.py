@@ -8,11 +8,12 @@ import torch
 
 from heliostat.core.errors import Diverged
 from heliostat.engine import checkpoints
+from heliostat.engine.models import open_model
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.predict import batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train import session
-from heliostat.train.config import LoraConfig, TrainConfig
+from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 from heliostat.train.session import validation_interval
 
@@ -131,13 +132,13 @@ def test_weights_that_are_not_numbers_end_the_training(ground, worker, tmp_path,
     assert not (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("lora", [None, LoraConfig(r=2, dropout=0.2)])
-def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, lora):
+@pytest.mark.parametrize("adapter", [None, {"use": "lora", "r": 2, "dropout": 0.2}, "dora", "ia3", "mixture", "prompt_tuning"])
+def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, adapter):
     gang = worker()
-    given = fields(ground, tmp_path / "training", lora=lora)
+    given = fields(ground, tmp_path / "training", adapter=adapter)
     Train(**given, until=4).perform(gang)
     facts = Export(**given, out=tmp_path / "model").perform(gang)
-    again, missing = ground.task.model(str(tmp_path / "model"), list(ground.labels), None)
+    again, missing = open_model(ModelSource(folder=str(tmp_path / "model")), ground.labels, ground.task)
     assert missing == []
     assert facts["params"] == sum(p.numel() for p in again.parameters())
     rows, prepared = opened(ground.valid), processor(ground.task, str(ground.model))

@@ -8,13 +8,12 @@ How documents in one row are kept from seeing each other is engine/isolation.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from heliostat.core.errors import UserError
 from heliostat.engine.bins import best_fit_decreasing
 from heliostat.engine.gather import Lists, taken_column
 
@@ -107,21 +106,24 @@ def pack(table: Any, capacity: int, file: Path, *, long: Long = "split", shifted
         rows         how many these are
         units        trained targets
 
-    A row without tokens is a `UserError`.
+    A row of no units is not trained on, and is left out.
     """
     import pyarrow as pa
 
     columns = _Columns(table, shifted)
-    planned = plan(columns.lengths_N, columns.weights_N, capacity, long=long, shifted=shifted)
+    units_N = table.column("units").to_numpy()
+    kept_N = np.flatnonzero(units_N > 0)
+    planned = plan(columns.lengths_N[kept_N], columns.weights_N[kept_N], capacity, long=long, shifted=shifted)
+    planned = replace(planned, row_P=kept_N[planned.row_P])
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(file.name + ".tmp")
     targets = 0.0
     with pa.ipc.new_file(str(temporary), columns.schema()) as writer:
         for batch in columns.packed(planned):
             writer.write_batch(batch)
-            targets += float(batch.column("units").to_numpy().sum())
-    units = float(table.column("units").to_numpy().sum())
+            targets += float(batch.column("units").to_numpy().sum(dtype=np.float64))
     cut = long == "cut" and bool((columns.lengths_N > capacity).any())
+    units = float(units_N.sum(dtype=np.float64))
     assert cut or targets == units, f"{targets} targets are trained on, and `units` of the rows are {units}"
     temporary.rename(file)
     return pa.ipc.open_file(pa.memory_map(str(file))).read_all()
@@ -135,12 +137,6 @@ class _Columns:
         self.input_ids, self.labels = Lists(table.column("input_ids")), Lists(table.column("labels"))
         self.lengths_N, self.weights_N = self.input_ids.lengths(), table.column("weight").to_numpy()
         assert np.array_equal(self.lengths_N, self.labels.lengths()), "input_ids and labels of a row differ in length"
-        if (empty := np.flatnonzero(self.lengths_N == 0)).size:
-            first = self.ids[int(empty[0])].as_py()
-            raise UserError(
-                f"{empty.size} of {len(self.lengths_N)} rows have no token and cannot be packed; the first is '{first}'. "
-                f"Drop empty texts with corpus.filters, for example {{use: length}}."
-            )
 
     def schema(self) -> Any:
         """That of packed rows."""
@@ -156,7 +152,7 @@ class _Columns:
             "documents": numbers,
             "ids": pa.list_(pa.string()),
             "rows": pa.int32(),
-            "units": pa.float64(),
+            "units": pa.float32(),
         })  # fmt: skip
 
     def packed(self, planned: Plan) -> Iterator[Any]:
@@ -195,7 +191,7 @@ class _Columns:
             "documents": pa.ListArray.from_arrays(of_pieces, pa.array(length_P, pa.int32())),
             "ids": pa.ListArray.from_arrays(of_pieces, ids),
             "rows": pa.array(np.diff(first_B), pa.int32()),
-            "units": pa.array(np.diff(trained[edge_B]), pa.float64()),
+            "units": pa.array(np.diff(trained[edge_B]), pa.float32()),
         }
         return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema().names], schema=self.schema())
 

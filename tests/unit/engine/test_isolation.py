@@ -62,7 +62,7 @@ def documents(count=14, longest=20, first=0.0):
         rows.append({"id": f"d{i}", "weight": 1.0, "input_ids": ids, "labels": labels, "units": float(sum(x != -100 for x in labels[1:]))})
     return pa.Table.from_pylist(rows, schema=pa.schema([
         ("id", pa.string()), ("weight", pa.float32()), ("input_ids", pa.list_(pa.int64())), ("labels", pa.list_(pa.int64())),
-        ("units", pa.float64()),
+        ("units", pa.float32()),
     ]))  # fmt: skip
 
 

@@ -7,12 +7,11 @@ import pyarrow as pa
 import pytest
 
 from heliostat.core import seeds
-from heliostat.core.errors import UserError
 from heliostat.engine import packing
 from heliostat.engine.packing import pack, pieces, plan
 
 SCHEMA = pa.schema({
-    "id": pa.string(), "weight": pa.float32(), "input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int64()), "units": pa.float64(),
+    "id": pa.string(), "weight": pa.float32(), "input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int64()), "units": pa.float32(),
 })  # fmt: skip
 
 
@@ -66,38 +65,38 @@ def test_no_token_is_lost_and_none_doubled(capacity, shifted, tmp_path):
     rows = table(mix(), shifted=shifted)
     packed = pack(rows, capacity, tmp_path / "packed.arrow", shifted=shifted)
     seen = Counter(token for ids in packed.column("input_ids").to_pylist() for token in ids)
-    every = {token for ids in rows.column("input_ids").to_pylist() for token in ids}
+    every = {token for row in rows.to_pylist() if row["units"] for token in row["input_ids"]}
     assert set(seen) == every
-    split = [int(n) for _, _, n, _ in mix() if n > capacity]
+    split = [len(row["input_ids"]) for row in rows.to_pylist() if row["units"] and len(row["input_ids"]) > capacity]
     again = sum(-(-(n - 1) // (capacity - 1)) - 1 for n in split) if shifted else 0
     assert sum(seen.values()) == len(every) + again
 
 
 def test_what_a_packed_row_holds(tmp_path):
-    rows = table([("a", 1.0, 3, 0), ("b", 1.0, 4, 4), ("c", 1.0, 4, 2), ("d", 1.0, 1, 0)], shards=2)
+    rows = table([("a", 1.0, 3, 0), ("b", 1.0, 4, 3), ("c", 1.0, 4, 2), ("d", 1.0, 2, 0)], shards=2)
     packed = pack(rows, 8, tmp_path / "packed.arrow").to_pylist()
     assert packed == [
         {
             "id": "a",
             "weight": 1.0,
-            "input_ids": [0, 1, 2, 11],
-            "labels": [-100, 1, 2, -100],
-            "position_ids": [0, 1, 2, 0],
-            "documents": [3, 1],
+            "input_ids": [0, 1, 2, 11, 12],
+            "labels": [-100, 1, 2, -100, 12],
+            "position_ids": [0, 1, 2, 0, 1],
+            "documents": [3, 2],
             "ids": ["a", "d"],
             "rows": 2,
-            "units": 2.0,
+            "units": 3.0,
         },
         {
             "id": "b",
             "weight": 1.0,
             "input_ids": [3, 4, 5, 6, 7, 8, 9, 10],
-            "labels": [-100, -100, -100, -100, -100, -100, 9, 10],
+            "labels": [-100, -100, -100, 6, -100, -100, 9, 10],
             "position_ids": [0, 1, 2, 3, 0, 1, 2, 3],
             "documents": [4, 4],
             "ids": ["b", "c"],
             "rows": 2,
-            "units": 2.0,
+            "units": 3.0,
         },
     ]
 
@@ -169,15 +168,16 @@ def test_nothing_to_pack_is_an_empty_table(tmp_path):
     assert packed.column_names[:3] == ["id", "weight", "input_ids"]
 
 
-def test_a_row_without_tokens_is_refused_by_name(tmp_path):
-    with pytest.raises(UserError, match=r"1 of 2 rows have no token.*'b'.*corpus\.filters"):
-        pack(table([("a", 1.0, 3, 0), ("b", 1.0, 0, 0)], shards=1), 8, tmp_path / "packed.arrow")
-    assert list(tmp_path.iterdir()) == []
+def test_a_document_that_trains_nothing_takes_no_room(tmp_path):
+    rows = table([("empty", 1.0, 0, 0), ("a", 1.0, 3, 0), ("prompt", 1.0, 4, 4), ("one", 1.0, 1, 0), ("b", 1.0, 3, 1)])
+    packed = pack(rows, 8, tmp_path / "packed.arrow").to_pylist()
+    assert [row["ids"] for row in packed] == [["a", "b"]]
+    assert [row["units"] for row in packed] == [4.0]
 
 
 def test_units_that_are_not_the_targets_are_noticed(tmp_path):
     rows = table([("a", 1.0, 3, 0)], shards=1)
-    wrong = rows.set_column(rows.schema.get_field_index("units"), "units", pa.array([3.0]))
+    wrong = rows.set_column(rows.schema.get_field_index("units"), "units", pa.array([3.0], pa.float32()))
     with pytest.raises(AssertionError, match=r"2\.0 targets are trained"):
         pack(wrong, 8, tmp_path / "packed.arrow")
     assert not (tmp_path / "packed.arrow").exists()

@@ -29,6 +29,7 @@ FAMILIES = (
     "train.regularizers",
     "train.optimizers",
     "train.schedules",
+    "train.curricula",
     "tune.samplers",
     "tune.schedulers",
     "tune.objectives",

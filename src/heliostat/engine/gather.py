@@ -6,39 +6,42 @@ whole corpus into memory; here every chunk is asked for its own rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 
-def taken(table: Any, rows: np.ndarray) -> Any:
-    """The rows of a `pyarrow.Table` at `rows`, in that order, as a table of one chunk."""
-    import pyarrow as pa
+class Chunks:
+    """A table, seen as the record batches it was written in."""
 
-    arrays = [taken_column(table.column(i), rows) for i in range(table.num_columns)]
-    return pa.Table.from_arrays(arrays, schema=table.schema)
+    def __init__(self, table: Any):
+        self.schema = table.schema
+        self._batches = table.to_batches()
+        self._starts = _starts(self._batches)
+
+    def take(self, rows: np.ndarray) -> Any:
+        """The rows at `rows`, in that order, as one record batch."""
+        import pyarrow as pa
+
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in self.schema], schema=self.schema)
+        if len(self._batches) == 1:
+            return self._batches[0].take(pa.array(rows))
+        order = np.argsort(rows, kind="stable")
+        rising = rows[order]
+        used, first = np.unique(np.searchsorted(self._starts, rising, side="right") - 1, return_index=True)
+        groups = zip(used.tolist(), np.split(rising, first[1:]), strict=True)
+        parts = [self._batches[number].take(pa.array(mine - self._starts[number])) for number, mine in groups]
+        back = np.empty(len(rows), dtype=np.int64)
+        back[order] = np.arange(len(rows))
+        return pa.concat_batches(parts).take(pa.array(back))
 
 
-def taken_column(column: Any, rows: np.ndarray) -> Any:
-    """The values of a chunked column at `rows`, in that order, as one array."""
-    import pyarrow as pa
-
-    rows = np.asarray(rows, dtype=np.int64)
-    if not len(rows):
-        return pa.array([], column.type)
-    starts = chunk_starts(column)
-    order = np.argsort(rows, kind="stable")
-    chunk_of = np.searchsorted(starts, rows[order], side="right") - 1
-    parts = [column.chunk(c).take(pa.array(rows[order[chunk_of == c]] - starts[c])) for c in np.unique(chunk_of)]
-    back = np.empty(len(rows), dtype=np.int64)
-    back[order] = np.arange(len(rows))
-    return pa.concat_arrays(parts).take(pa.array(back))
-
-
-def chunk_starts(column: Any) -> np.ndarray:
+def _starts(chunks: Sequence[Any]) -> np.ndarray:
     """The row number at which each chunk begins."""
-    lengths = [len(chunk) for chunk in column.chunks]
-    return np.cumsum([0, *lengths], dtype=np.int64)[:-1]
+    return np.cumsum([0, *map(len, chunks)], dtype=np.int64)[:-1]
 
 
 class Lists:
@@ -47,7 +50,7 @@ class Lists:
     def __init__(self, column: Any):
         assert column.null_count == 0, "a list is missing"
         self.type = column.type
-        self.starts = chunk_starts(column)
+        self._starts = _starts(column.chunks)
         self._offsets = [chunk.offsets.to_numpy() for chunk in column.chunks]
         self._values = [chunk.values.to_numpy(zero_copy_only=True) for chunk in column.chunks]
 
@@ -59,11 +62,11 @@ class Lists:
         """The numbers [`start`, `stop`) of each list in `row_P`, one after the other."""
         length_P = stop_P - start_P
         first_P = np.cumsum(length_P) - length_P
-        chunk_P = np.searchsorted(self.starts, row_P, side="right") - 1
+        chunk_P = np.searchsorted(self._starts, row_P, side="right") - 1
         out = np.empty(int(length_P.sum()), self.type.value_type.to_pandas_dtype())
         for chunk in np.unique(chunk_P):
             mine = chunk_P == chunk
-            begin = self._offsets[chunk][row_P[mine] - self.starts[chunk]] + start_P[mine]
+            begin = self._offsets[chunk][row_P[mine] - self._starts[chunk]] + start_P[mine]
             out[ranges(first_P[mine], length_P[mine])] = self._values[chunk][ranges(begin, length_P[mine])]
         return out
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from heliostat.engine.bins import best_fit_decreasing
-from heliostat.engine.gather import Lists, taken_column
+from heliostat.engine.gather import Chunks, Lists
 
 UNTRAINED = -100
 """The label of a token that is not trained on."""
@@ -133,7 +133,7 @@ class _Columns:
     """The columns of a prepared table that packing reads."""
 
     def __init__(self, table: Any, shifted: bool):
-        self.ids, self.shifted = table.column("id"), shifted
+        self.ids, self.shifted = Chunks(table.select(["id"])), shifted
         self.input_ids, self.labels = Lists(table.column("input_ids")), Lists(table.column("labels"))
         self.lengths_N, self.weights_N = self.input_ids.lengths(), table.column("weight").to_numpy()
         assert np.array_equal(self.lengths_N, self.labels.lengths()), "input_ids and labels of a row differ in length"
@@ -180,7 +180,7 @@ class _Columns:
             labels[end_P - length_P] = UNTRAINED  # nothing in its own document stands before it
         trained = np.concatenate([[0], np.cumsum(labels != UNTRAINED)])
         edge_B = np.concatenate([[0], end_P])[first_B]
-        ids = taken_column(self.ids, row_P).cast(pa.string())
+        ids = self.ids.take(row_P).column(0).cast(pa.string())
         offsets, of_pieces = pa.array(edge_B, pa.int32()), pa.array(first_B, pa.int32())
         arrays = {
             "id": ids.take(pa.array(first_B[:-1])),

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from heliostat.core import seeds
-from heliostat.engine.gather import Lists, taken
+from heliostat.engine.gather import Chunks, Lists
 
 LISTS = [[1, 2, 3], [], [4], [5, 6], [7, 8, 9, 10], [11], [12, 13]]
 
@@ -20,7 +20,7 @@ def table(kind=None, listed=pa.list_):
 
 @pytest.mark.parametrize("rows", [[], [0], [6, 0, 3], [2, 2, 5, 2], [4, 3, 2, 1, 0]])
 def test_rows_come_in_the_order_asked_for(rows):
-    found = taken(table(), np.array(rows, dtype=np.int64))
+    found = Chunks(table()).take(np.array(rows, dtype=np.int64))
     assert found.to_pydict() == {"id": [f"r{i}" for i in rows], "input_ids": [LISTS[i] for i in rows]}
     assert found.schema == table().schema
 
@@ -46,7 +46,13 @@ def test_few_rows_of_a_large_table_copy_little(tmp_path):
             writer.write_table(pa.table({"input_ids": pa.array(rng.integers(0, 9, (1000, 64)).tolist(), schema.field(0).type)}))
     mapped = pa.ipc.open_file(pa.memory_map(str(file))).read_all()
     rows = rng.integers(0, 20_000, 16)
-    before = pa.total_allocated_bytes()
-    found = taken(mapped, rows)
+    chunks, before = Chunks(mapped), pa.total_allocated_bytes()
+    found = chunks.take(rows)
     assert pa.total_allocated_bytes() - before < 16 * 64 * 8 * 4  # the rows and what puts them in order; the column has 10 MB
-    assert found.equals(mapped.take(pa.array(rows)).combine_chunks())
+    assert found.to_pydict() == mapped.take(pa.array(rows)).to_pydict()
+
+
+def test_a_table_of_one_chunk_or_none():
+    one = pa.table({"a": [5, 6, 7]})
+    assert Chunks(one).take(np.array([2, 0, 2])).to_pydict() == {"a": [7, 5, 7]}
+    assert Chunks(one.slice(0, 0)).take(np.array([], dtype=np.int64)).num_rows == 0

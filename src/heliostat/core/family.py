@@ -30,6 +30,7 @@ FAMILIES = (
     "train.adapters",
     "train.optimizers",
     "train.schedules",
+    "train.curricula",
     "tune.samplers",
     "tune.schedulers",
     "tune.objectives",

@@ -18,6 +18,7 @@ import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.manifest import fingerprint, read_json, write_json
+from heliostat.engine.gather import Chunks
 
 VERSION = 2
 TARGET, UNITS = "target", "units"
@@ -27,7 +28,7 @@ class Rows:
     """Prepared rows: a table that is looked into, never read whole."""
 
     def __init__(self, table: Any):
-        self._table = table
+        self._table, self._chunks = table, Chunks(table)
         self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS)]
         """What a task makes a batch of."""
         self.lengths_N = self._lengths()
@@ -42,8 +43,8 @@ class Rows:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
-        table = self._table.take(np.asarray(indices, dtype=np.int64))
-        return {name: table.column(name).to_pylist() for name in table.column_names}
+        batch = self._chunks.take(np.asarray(indices, dtype=np.int64))
+        return {name: batch.column(name).to_pylist() for name in self._table.column_names}
 
     def column(self, name: str) -> np.ndarray:
         """A scalar column as a numpy array [rows]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,7 +17,17 @@ ROWS = 32
 """Rows of one forward pass."""
 
 
-class Predict(Order):
+class InUse(Order):
+    """Base of orders about rows that a model answers, some rows at once."""
+
+    at_once: int = ROWS
+    """Rows of one forward pass."""
+
+    def smaller(self) -> Self | None:
+        return self.model_copy(update={"at_once": -(-self.at_once // 2)}) if self.at_once > 1 else None
+
+
+class Predict(InUse):
     """Logits of prepared rows, written to `out` as float32 .npy [rows, labels] in row order."""
 
     model: ModelSource
@@ -29,14 +39,14 @@ class Predict(Order):
         module = worker.models.opened(self.model, self.labels, self.task)
         rows = opened(self.rows)
         pad = pad_id(self.model.folder)
-        logits_NC = forward(module, rows, self.task, pad, worker.group)
+        logits_NC = forward(module, rows, self.task, pad, worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, logits_NC)
         return {"rows": len(rows)}
 
 
-class Embed(Order):
+class Embed(InUse):
     """Unit vectors of texts, written to `out` as float32 .npy [texts, width]."""
 
     model: ModelSource
@@ -46,7 +56,7 @@ class Embed(Order):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        vectors_ND = embedded(module, self.texts, self.task, open_tokenizer(self.model.folder), worker.group)
+        vectors_ND = embedded(module, self.texts, self.task, open_tokenizer(self.model.folder), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -88,14 +98,14 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
     return batch if device == "cpu" else {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group) -> np.ndarray:
-    """Logits [rows, labels] of every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
+def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group, at_once: int = ROWS) -> np.ndarray:
+    """Logits [rows, labels] of every row in corpus order, on every worker; `module` may be a DeepSpeed engine, `at_once` rows make a pass.
 
     Every worker makes the same number of forward passes, as ZeRO 3 needs.
     """
     import torch
 
-    batches = list(rows.by_length(ROWS))
+    batches = list(rows.by_length(at_once))
     mine = list(_dealt(batches, group))
     was_training = module.training
     module.eval()
@@ -112,7 +122,7 @@ def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group) -> np.nd
     return group.assemble(parts, len(rows))
 
 
-def embedded(module: Any, texts: Sequence[str], task: Any, tokenizer: Any, group: Group) -> np.ndarray:
+def embedded(module: Any, texts: Sequence[str], task: Any, tokenizer: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
     """Unit vectors float32 [texts, width] on every worker, each of which makes the same number of forward passes."""
     import torch
 
@@ -120,7 +130,7 @@ def embedded(module: Any, texts: Sequence[str], task: Any, tokenizer: Any, group
     order_N = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")
     parts = []
     with torch.no_grad():
-        for index, counts in _dealt([order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)], group):
+        for index, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):
             rows = {name: [values[i] for i in index] for name, values in encoded.items()}
             batch = on(task.collate(rows, tokenizer.pad_token_id or 0), group.device)
             vectors = task.embed(module, batch).float().cpu().numpy()
@@ -138,5 +148,6 @@ def columns(rows: Rows, index: np.ndarray) -> dict[str, list[Any]]:
 def _dealt(batches: list[np.ndarray], group: Group) -> Iterator[tuple[np.ndarray, bool]]:
     """This worker's batches; a worker that is one short repeats the first one, uncounted."""
     for start in range(0, len(batches), group.world):
+        group.pulse.mark()
         at = start + group.rank
         yield (batches[at], True) if at < len(batches) else (batches[0], False)

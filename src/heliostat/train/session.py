@@ -14,7 +14,8 @@ from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
 from heliostat.core.manifest import write_json
 from heliostat.engine import checkpoints, zero
-from heliostat.engine.predict import batch_of, forward, on
+from heliostat.engine.orders import Stopped
+from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Batches, Micro, Rows, processor, steps_per_epoch
 from heliostat.train.averaging import Average
 from heliostat.train.starting import rows_of, trainable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
+NAMED_ROWS = 5
+"""Rows of a batch that are named when it is bad."""
 
 
 class Session:
@@ -42,7 +45,7 @@ class Session:
         self.weights_N = self.rows.column("weight")
         self.units_N = self.weights_N * self.rows.column(UNITS)
         self.metric: Any = find("metrics", order.metric)()
-        self.batches = Batches(index_N, order.train.batch, order.accumulation, order.seed, group.rank, group.world)
+        self.batches = Batches(index_N, order.train.batch, order.passes(group.world), order.seed, group.rank, group.world)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -62,7 +65,8 @@ class Session:
             saved = None  # another world size: its optimiser shards do not fit, the training starts again
         module.to(group.device)
         train = order.train
-        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
+        rows, count = order.rows_at_once(), order.passes(group.world)
+        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
         if train.ema is not None:
@@ -90,7 +94,8 @@ class Session:
 
     def goes_on_with(self, order: Train) -> bool:
         """Whether what is in memory is where `order` begins."""
-        same = self.order.key == order.key and self.order.train == order.train
+        mine = self.order
+        same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
         return same and order.parent is None and self.step <= order.until
 
     def advance(self, order: Train) -> None:
@@ -99,7 +104,9 @@ class Session:
 
         self.order = order
         self._began, already = time.monotonic(), self.busy_s
-        loop = Loop(self.engine, self._total, self._share, self._lr, self.worker.group, order.seed)
+        group = self.worker.group
+        told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
+        loop = Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told)
         every = validation_interval(order.train, self.batches.rows)
         for done in () if self.is_over() else loop.run(self.step, order.until):
             self.step = done.step
@@ -112,8 +119,21 @@ class Session:
                 self.busy_s = already + time.monotonic() - self._began
                 if self.is_over():
                     break
+            if done.leaving and done.step < order.until:
+                self.busy_s = already + time.monotonic() - self._began
+                self._leave(order)
         self.worker.ask_ahead()
         self._save(order)
+
+    def _leave(self, order: Train) -> None:
+        """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
+        if order.parent is None:
+            self._save(order, done=False)
+        raise Stopped(f"stopped at step {self.step} of {order.until}, for a worker was told to leave")
+
+    def _names(self, step: int) -> list[str]:
+        """Ids of the first rows of the global batch of update `step`."""
+        return self.rows.take(self.batches.whole(step)[:NAMED_ROWS])["id"]
 
     def _lr(self, step: int) -> float:
         return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total, self._merits())
@@ -127,6 +147,7 @@ class Session:
         return rule is not None and rule.is_over(self._merits())
 
     def _total(self, batch: dict[str, Any]) -> Any:
+        self.worker.group.pulse.mark()
         train = self.order.train
         if train.regularizer is not None:
             return train.regularizer.total(train.objective, self._pass, batch)
@@ -147,12 +168,14 @@ class Session:
 
     def _tell(self, done: StepDone) -> None:
         order = self.order
+        self.worker.group.pulse.mark(done.step)
         told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
         self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group)
+        at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
@@ -182,8 +205,8 @@ class Session:
                 raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
         return group.from_first(found)
 
-    def _save(self, order: Train) -> None:
-        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+    def _save(self, order: Train, *, done: bool = True) -> None:
+        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
@@ -193,7 +216,7 @@ class Session:
                 (folder / "valid.tmp.npy").rename(folder / "valid.npy")
                 checkpoints.keep_only(folder / "best", {best.name})
             self.best_fresh, self.best_weights = False, None
-        if order.resumable:
+        if order.resumable or not done:
             weights = zero.whole_weights(self.engine.module, group.rank)
             if weights is not None and self.average is not None:
                 weights |= self.average.state()
@@ -201,8 +224,8 @@ class Session:
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
-        if group.rank == 0:
-            result = {"step": self.step, "over": self.is_over(), **state}
+        if group.rank == 0 and done:
+            result = {"step": self.step, "over": self.is_over(), **state} | ({"halved": order.halved} if order.halved else {})
             write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
         group.barrier()
 

@@ -46,7 +46,6 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "zero": layout.zero,
         "offload": layout.offload,
         "micro_rows": layout.micro_rows(config.batch),
-        "accumulation": layout.accumulation(config.batch),
     }
 
 

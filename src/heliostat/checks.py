@@ -78,7 +78,7 @@ def _train(config: RunConfig, layout: Layout) -> list[str]:
 
 def _training(train: TrainConfig, layout: Layout) -> list[str]:
     """Problems of one training by itself, or of a trial."""
-    found = layout.check_batch(train.batch)
+    found = layout.check_batch(train.batch) if train.batch_tokens is None else []
     if train.precision == "fp16" and layout.gpus_per_worker == 0:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
     if train.ema is not None and layout.zero == 3:
@@ -123,6 +123,11 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
 def _fit(config: RunConfig, layout: Layout) -> list[str]:
     regularizer = config.train.regularizer
     found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
+    if config.train.curriculum is not None:
+        kept, slices = config.train.curriculum.kept(), config.corpus.slices
+        if kept is not None and kept not in slices:
+            found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
+        found += [_placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
     return [*found, *_fitting(config.train, config.model, config.task)]
 
 
@@ -291,7 +296,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
-    ("train model task", _fit),
+    ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),

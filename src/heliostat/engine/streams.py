@@ -8,7 +8,7 @@ and W = 1, 2, 4 train on the same global batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,8 @@ from heliostat.engine.gather import Chunks
 
 VERSION = 2
 TARGET, UNITS = "target", "units"
+KEPT = "slice:"
+"""Before the names of slices that stay with prepared rows."""
 
 
 class Rows:
@@ -29,7 +31,7 @@ class Rows:
 
     def __init__(self, table: Any):
         self._table, self._chunks = table, Chunks(table)
-        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS)]
+        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS) and not c.startswith(KEPT)]
         """What a task makes a batch of."""
         self.lengths_N = self._lengths()
 
@@ -47,8 +49,8 @@ class Rows:
         return {name: batch.column(name).to_pylist() for name in self._table.column_names}
 
     def column(self, name: str) -> np.ndarray:
-        """A scalar column as a numpy array [rows]."""
-        return self._table.column(name).to_numpy()
+        """A scalar column or a kept slice as a numpy array [rows]; `KeyError` when there is none."""
+        return self._table.column(KEPT + name if KEPT + name in self._table.column_names else name).to_numpy()
 
     def targets(self, task: Any) -> np.ndarray:
         """What the task's metrics compare answers with, [rows, ...]."""
@@ -123,7 +125,8 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     import pyarrow.compute as pc
 
     labels = list(function.labels)
-    mark = fingerprint({"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity})
+    what = {"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity}
+    mark = fingerprint(what | ({"keep": function.keep} if function.keep else {}))
     place = folder / mark
     if read_json(place / "manifest.json") is not None:
         return place
@@ -152,6 +155,8 @@ class Tokenise:
     model_folder: str
     task: Any
     labels: tuple[str, ...]
+    keep: str | None = None
+    """A slice column that stays with the rows."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -162,6 +167,8 @@ class Tokenise:
         encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
         units = encoded.pop(UNITS, [1.0] * table.num_rows)
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
+        if self.keep is not None and self.keep in columns:
+            fixed[KEPT + self.keep] = columns[self.keep]
         return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **encoded})
 
 
@@ -190,11 +197,6 @@ def steps_per_epoch(rows: int, batch: int) -> int:
     return -(-rows // batch)
 
 
-def total_steps(rows: int, batch: int, epochs: float) -> int:
-    """Updates of a whole training, at least one."""
-    return max(1, round(epochs * steps_per_epoch(rows, batch)))
-
-
 @dataclass(frozen=True)
 class Micro:
     """One worker's share of a forward pass: row indices, and a weight that is 0 for a row that only fills up."""
@@ -206,16 +208,35 @@ class Micro:
 class Batches:
     """The global batches of a training, and one worker's share of each; `index_N` are the rows it trains on."""
 
-    def __init__(self, index_N: np.ndarray, batch: int, accumulation: int, seed: int, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        index_N: np.ndarray,
+        batch: int,
+        accumulation: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        order: Callable[[int], np.ndarray] | None = None,
+    ):
         self.index_N, self.rows, self.batch, self.accumulation = index_N, len(index_N), batch, accumulation
         self.seed, self.rank, self.world = seed, rank, world
+        self._permuted = order or (lambda epoch: seeds.rng(seed, "order", epoch).permutation(self.rows))
         self._epoch: tuple[int, np.ndarray] | None = None
 
     def order(self, epoch: int) -> np.ndarray:
-        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows)."""
+        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows), random or as `order` permutes them."""
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self.index_N[seeds.rng(self.seed, "order", epoch).permutation(self.rows)])
+            self._epoch = (epoch, self.index_N[self._permuted(epoch)])
         return self._epoch[1]
+
+    def steps(self, epochs: float) -> int:
+        """Updates of `epochs` passes over the rows, at least one."""
+        return max(1, round(epochs * steps_per_epoch(self.rows, self.batch)))
+
+    def progress(self, step: int) -> float:
+        """Epochs that are done before update `step`."""
+        return step / steps_per_epoch(self.rows, self.batch)
 
     def epoch(self, step: int) -> int:
         """The epoch that update `step` belongs to."""

@@ -20,6 +20,10 @@ class TrainConfig(Settings):
     """Passes over the training rows; a fraction is a part of one."""
     batch: int = Field(16, ge=1)
     """Rows of one update over all workers."""
+    batch_tokens: int | None = Field(None, ge=8)
+    """Tokens of one update over all workers, instead of `batch`: rows in training order until one more would exceed it."""
+    curriculum: In["train.curricula"] | None = None
+    """Member of train/curricula: easy rows first; None is a random order in every epoch."""
     optimizer: In["train.optimizers"] = "adamw"
     """Member of train/optimizers."""
     schedule: In["train.schedules"] = "linear"

@@ -40,6 +40,8 @@ class Training(Order):
     """Members of tune.objectives, measured whenever a validated step is the best so far."""
     teacher: Path | None = None
     """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
+    losses: Path | None = None
+    """`.npy` of a reference model's losses [train rows] in corpus order, for a curriculum that asks for them."""
     seed: int
     total: int
     """Steps of the whole training: the length of its schedule."""
@@ -47,6 +49,8 @@ class Training(Order):
     """Member of metrics that says which validated step is best."""
     zero: int = 0
     offload: str = "none"
+    batch_rows: int
+    """Rows of one update over all workers; about so many where it is a number of tokens that counts."""
     micro_rows: int
     """Rows per worker and forward pass that the layout asks for."""
     halved: int = 0
@@ -61,7 +65,7 @@ class Training(Order):
 
     def passes(self, world: int) -> int:
         """Forward passes per worker and update."""
-        return passes(self.train.batch, world, self.rows_at_once())
+        return passes(self.batch_rows, world, self.rows_at_once())
 
 
 class Train(Training):

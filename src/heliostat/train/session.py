@@ -16,12 +16,12 @@ from heliostat.core.manifest import write_json
 from heliostat.engine import checkpoints, zero
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
-from heliostat.engine.streams import UNITS, Batches, Micro, Rows, processor, steps_per_epoch
+from heliostat.engine.streams import UNITS, Micro, Rows, processor
 from heliostat.train.averaging import Average
+from heliostat.train.batching import batches, interval
 from heliostat.train.starting import rows_of, trainable
 
 if TYPE_CHECKING:
-    from heliostat.train.config import TrainConfig
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
@@ -37,15 +37,16 @@ class Session:
     def __init__(self, order: Train, worker: Any):
         self.order, self.worker = order, worker
         group = worker.group
-        self.rows, self.valid = rows_of(order)
+        self.rows, self.valid = rows_of(order.train_rows, order.valid_rows, order.fold)
         self.processor = processor(order.task, order.model.folder)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.targets(order.task)
-        index_N = self.rows.trainable()
         self.weights_N = self.rows.column("weight")
         self.units_N = self.weights_N * self.rows.column(UNITS)
         self.metric: Any = find("metrics", order.metric)()
-        self.batches = Batches(index_N, order.train.batch, order.passes(group.world), order.seed, group.rank, group.world)
+        losses_N = np.load(order.losses) if order.losses else None
+        share = {"accumulation": order.passes(group.world), "rank": group.rank, "world": group.world}
+        self.batches = batches(order.train, self.rows, order.seed, losses_N=losses_N, **share)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -107,7 +108,7 @@ class Session:
         group = self.worker.group
         told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
         loop = Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told)
-        every = validation_interval(order.train, self.batches.rows)
+        every = interval(order.train, self.batches)
         for done in () if self.is_over() else loop.run(self.step, order.until):
             self.step = done.step
             if self.average is not None:
@@ -179,7 +180,7 @@ class Session:
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
-        epoch = done.step / steps_per_epoch(self.batches.rows, self.order.train.batch)
+        epoch = self.batches.progress(done.step)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
         better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
         if better:
@@ -264,8 +265,3 @@ def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:
         return {}
     counts = np.bincount(rows.classes(), minlength=len(order.labels))
     return {"names": order.labels, "class_rows": torch.as_tensor(counts, dtype=torch.float32, device=device)}
-
-
-def validation_interval(train: TrainConfig, rows: int) -> int:
-    """Steps between validations."""
-    return max(1, round(train.validate_every * steps_per_epoch(rows, train.batch)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.core import seeds
@@ -32,12 +33,12 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
     return adapters.put_in(module, train.adapter, missing, seeds.derive(order.seed, "adapter"))
 
 
-def rows_of(order: Training) -> tuple[Rows, Rows]:
-    """(rows to train on, rows to validate on)."""
-    train, valid = opened(order.train_rows), opened(order.valid_rows)
-    if order.fold is None:
+def rows_of(train_rows: Path, valid_rows: Path, fold: tuple[int, int, int] | None) -> tuple[Rows, Rows]:
+    """(rows to train on, rows to validate on); `fold` is (which, of how many, seed)."""
+    train, valid = opened(train_rows), opened(valid_rows)
+    if fold is None:
         return train, valid
-    which, count, seed = order.fold
+    which, count, seed = fold
     every = train.beside(valid)
     held_N = folds(every.column("id"), every.strata(), count, seed) == which
     return every.only(~held_N), every.only(held_N)

@@ -12,11 +12,11 @@ from heliostat.engine import checkpoints
 from heliostat.engine.models import open_model
 from heliostat.engine.orders import ModelSource, Stopped
 from heliostat.engine.predict import batch_of
-from heliostat.engine.streams import opened, processor
+from heliostat.engine.streams import Batches, opened, processor
 from heliostat.train import session
+from heliostat.train.batching import interval
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
-from heliostat.train.session import validation_interval
 
 TOTAL = 8
 
@@ -35,6 +35,7 @@ def fields(ground, folder, **train):
         "seed": 5,
         "total": TOTAL,
         "metric": "log_loss",
+        "batch_rows": config["batch"],
         "micro_rows": 3,
     }
 
@@ -82,6 +83,7 @@ def test_going_on_from_disk_in_another_process_is_the_same_training(ground, work
 
 @pytest.mark.parametrize("train", [
     {"regularizer": "fgm"}, {"regularizer": "r_drop"}, {"regularizer": {"use": "freelb", "steps": 2}},
+    {"batch_tokens": 40}, {"curriculum": {"use": "length", "span": 3.0}}, {"curriculum": "length", "batch_tokens": 30},
     {"objective": {"use": "focal", "class_weights": "balanced"}}, {"schedule": {"use": "plateau", "patience": 1}},
 ])  # fmt: skip
 def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, worker, tmp_path, train):
@@ -270,4 +272,4 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, ad
 
 @pytest.mark.parametrize(("every", "rows", "steps"), [(0.25, 160, 2), (0.25, 17, 1), (1.0, 161, 11), (0.001, 160, 1)])
 def test_validations_come_every_so_many_steps(every, rows, steps):
-    assert validation_interval(TrainConfig(batch=16, validate_every=every), rows) == steps
+    assert interval(TrainConfig(validate_every=every), Batches(np.arange(rows), 16)) == steps

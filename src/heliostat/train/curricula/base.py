@@ -36,6 +36,14 @@ class Base(Member):
     hardest_first: bool = False
     """Turn it round: from hard to easy."""
 
+    def problems(self, task: Any) -> list[str]:
+        """Why it cannot be used for this task, as far as files tell, each beginning with an option's name or nothing."""
+        return []
+
+    def kept(self) -> str | None:
+        """The column of the corpus that prepared rows must keep for it; None needs none."""
+        return None
+
     @abstractmethod
     def keys(self, rows: Any, losses_N: np.ndarray | None) -> np.ndarray:
         """How hard each row is [rows], larger is harder; rows with NaN come last.

@@ -18,6 +18,9 @@ class Column(Base):
     column: str = Field("difficulty", min_length=1)
     """A column of `corpus.slices` that holds numbers."""
 
+    def kept(self) -> str | None:
+        return self.column
+
     def keys(self, rows: Any, losses_N: np.ndarray | None) -> np.ndarray:
         try:
             found = rows.column(self.column)

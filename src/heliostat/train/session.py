@@ -18,7 +18,7 @@ from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Batches, Micro, Rows, processor, steps_per_epoch
 from heliostat.train.averaging import Average
-from heliostat.train.starting import rows_of, trainable
+from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
     from heliostat.train.config import TrainConfig
@@ -67,7 +67,7 @@ class Session:
         train = order.train
         rows, count = order.rows_at_once(), order.passes(group.world)
         plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
-        optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
+        optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), order.zero)
         engine = zero.start(module, optimizer, plan)
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)

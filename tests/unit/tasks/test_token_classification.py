@@ -84,16 +84,13 @@ def test_a_word_of_several_characters_is_answered_for_by_the_first(sentence_piec
 
 
 def test_words_that_are_cut_off_are_not_read_and_carry_no_unit(word_pieces):
-    found = rows(
-        ["|".join(["washington"] * 4), "the|" * 9 + "anna"],
-        ["O O B-LOC I-LOC", "O " * 9 + "B-PER"],
-        TokenClassification(max_tokens=8),
-        word_pieces,
-    )
+    short = TokenClassification(max_tokens=8)
+    tags = ["O O B-LOC I-LOC", "O " * 9 + "B-PER"]
+    found = rows(["|".join(["washington"] * 4), "the|" * 9 + "anna"], tags, short, word_pieces)
     assert max(map(len, found["input_ids"])) == 8
     assert found["words"] == [[1, 4, UNREAD, UNREAD], [1, 2, 3, 4, 5, 6, UNREAD, UNREAD, UNREAD, UNREAD]]
     assert found["units"] == [2.0, 6.0]
-    marks = rows(["|".join(["the"] * 7 + ["anna"])], [" ".join(["?"] * 7 + ["B-PER"])], TokenClassification(max_tokens=8), word_pieces)
+    marks = rows(["|".join(["the"] * 7 + ["anna"])], [" ".join(["?"] * 7 + ["B-PER"])], short, word_pieces)
     assert marks["units"] == [0.0]
 
 

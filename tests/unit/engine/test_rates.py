@@ -11,6 +11,7 @@ from heliostat.engine.rates import LR_SCALE, parts
 from heliostat.engine.zero import load_optimizer_shard, parameter_groups
 from heliostat.tasks.text_classification import TextClassification
 from heliostat.tasks.token_classification import TokenClassification
+from heliostat.train.adapters.lora import Lora
 
 LABELS = ["a", "b"]
 
@@ -77,7 +78,7 @@ def test_a_decoder_has_its_norm_at_the_top_and_its_embeddings_at_the_bottom():
 
 def test_adapters_learn_at_the_rate_of_their_layer(folder):
     module, missing = TokenClassification().model(folder, LABELS, None)
-    wrapped = adapters.wrap(module, {"r": 2, "alpha": 4, "dropout": 0.0, "targets": ["query"]}, missing, 1)
+    wrapped = adapters.put_in(module, Lora(r=2, targets=["query"]), missing, 1)
     found = shares(wrapped, missing, head=9.0, decay=0.5)
     assert len(found) == 2 * 2 + 2
     assert {share for name, share in found.items() if "classifier" in name} == {9.0}

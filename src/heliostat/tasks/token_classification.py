@@ -31,6 +31,7 @@ class TokenClassification(Base):
     """
 
     auto: ClassVar[str] = "AutoModelForTokenClassification"
+    pipeline_tag: ClassVar[str] = "token-classification"
     answers_are: ClassVar[str] = "tags"
     names_from: ClassVar[str | None] = "tags"
     outside: ClassVar[str | None] = OUTSIDE

@@ -156,7 +156,8 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
             if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
                 return parent, name, child
     raise UserError(
-        f"model: no list of {depth} encoder layers was found in {type(module).__name__}; distil.layers and train.freeze need one."
+        f"model: no list of {depth} encoder layers was found in {type(module).__name__}; distil.layers, train.freeze and train.layer_decay"
+        " need one."
     )
 
 

@@ -50,6 +50,8 @@ class Base(Member):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Ends of the file names that are taken when a path is a folder."""
+    row_end: ClassVar[bytes] = b"\n"
+    """What ends a row in a text file: a plan counts rows by it."""
 
     paths: list[str] = unidentified(min_length=1)
     """Files, folders or patterns (`data/*.csv`, `data/**/*.csv`); `package:NAME/inside` is inside an installed package."""

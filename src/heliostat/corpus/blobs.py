@@ -16,21 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from heliostat.core.values import COLUMN_TYPES
-
 FOLDER = "bytes"
 PIECE, PLACE, SIZE, CONTENT = "piece", "place", "size", "content"
 """Columns of the table: where a row's bytes are, how many there are, and what stands for them."""
 BATCH_BYTES = 16 << 20
 SHARD_BYTES, SHARD_ROWS = 64 << 20, 1024
 """Most bytes and rows of one file of a split: what one worker holds at once when it prepares rows, decoded ones too."""
-
-
-def column_of(task: Any) -> str | None:
-    """The column of the task's rows that holds bytes; None when they hold text."""
-    found = [name for name in task.columns() if COLUMN_TYPES.get(name) == "bytes"]
-    assert len(found) <= 1, f"{task.name()} has several columns of bytes: {found}"
-    return found[0] if found else None
 
 
 def fields() -> dict[str, Any]:

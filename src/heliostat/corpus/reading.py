@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heliostat.core.values import arrow_type, name_of
+from heliostat.core.values import arrow_type, column_of_bytes, name_of
 from heliostat.corpus import blobs
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
 from heliostat.corpus.lines import excerpt
@@ -43,7 +43,7 @@ def schema(config: CorpusConfig, task: Any, beside: NearDuplicates | None = None
 
     near = config.nearness(task)
     fields = {name: pa.string() for name in ("text", "label", "source", "file", "group", "key", "answer", "reason", "fault", "excerpt")}
-    beside_rows = blobs.column_of(task)
+    beside_rows = column_of_bytes(task.columns())
     fields |= {name: arrow_type(name) for name in task.columns() if name != beside_rows}
     fields |= blobs.fields() if beside_rows else {}
     fields |= {"number": pa.int64(), "line": pa.int64(), "signature": pa.binary(4 * near.permutations if near else 0)}
@@ -69,7 +69,7 @@ class ReadPiece:
         source = self.config.sources[piece["source"]]
         called = source.called or source.name()
         rows: list[dict[str, Any]] = []
-        column = blobs.column_of(self.task)
+        column = column_of_bytes(self.task.columns())
         with blobs.Writer(self.folder if column else None, piece["number"]) as writer:
             for number, file in enumerate(piece["files"], piece["first"]):
                 for row in self._file(source, Path(file), piece["span"]):
@@ -112,7 +112,7 @@ class ReadPiece:
         group = self.config.split.group
         belongs = name_of(row.values.get(group)) if group else None
         content = self.task.content(made)
-        kept = {} if blobs.column_of(self.task) is None else {blobs.CONTENT: whole(content)}
+        kept = {} if column_of_bytes(self.task.columns()) is None else {blobs.CONTENT: whole(content)}
         return {"line": row.line, **made, **slices, **kept, "group": belongs, "key": key(content), "answer": self.task.answer(made)}
 
     def _sign(self, rows: list[dict[str, Any]], column: str, near: NearDuplicates) -> None:

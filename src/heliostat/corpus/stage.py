@@ -20,6 +20,7 @@ import numpy as np
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import UserError
 from heliostat.core.manifest import sync, write_json
+from heliostat.core.values import column_of_bytes
 from heliostat.core.workspace import Context
 from heliostat.corpus import blobs, duplicates, holding
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
@@ -69,7 +70,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
     parts = {"train": rows} if held else _split(rows, config, ctx.seed)
     tables = {name: _table(part, config, task) for name, part in parts.items()}
     for name, table in tables.items():
-        _write(ctx, name, table, config.rows_per_shard, blobs.column_of(task))
+        _write(ctx, name, table, config.rows_per_shard, column_of_bytes(task.columns()))
     if held:
         tables |= held.give(ctx.folder)
     else:
@@ -176,7 +177,7 @@ def _table(rows: Any, config: CorpusConfig, task: Any) -> Any:
     """The final columns; places of bytes stand for the bytes."""
     import pyarrow as pa
 
-    names = dict.fromkeys(["id", "text", "label", *task.columns(), "source", *(blobs.fields() if blobs.column_of(task) else ())])
+    names = dict.fromkeys(["id", "text", "label", *task.columns(), "source", *(blobs.fields() if column_of_bytes(task.columns()) else ())])
     return pa.table(
         {
             **{name: rows.column(name) for name in names if name in rows.column_names},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat import searched, weights
-from heliostat.core.errors import UserError, nearest, unknown
+from heliostat.core.errors import UserError, unknown
 from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
@@ -83,13 +83,32 @@ def _train(config: RunConfig, layout: Layout) -> list[str]:
 
 def _training(train: TrainConfig, layout: Layout) -> list[str]:
     """Problems of one training by itself, or of a trial."""
-    found = layout.check_batch(train.batch)
+    found = layout.check_batch(train.batch) if train.batch_tokens is None else []
     if train.precision == "fp16" and layout.gpus_per_worker == 0:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
+    if train.ema is not None and layout.zero == 3:
+        found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and layout.zero == 3:
+        found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and train.gradient_checkpointing:
+        found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
+    if train.adapter is not None and getattr(train.adapter, "base_bits", None):
+        found += _four_bits(layout)
     if train.objective.needs_teacher:
         others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
         given = train.objective.name()
         found.append(f"train.objective: '{given}' reads a teacher, and only `distil` has one. Allowed: {', '.join(others)}.")
+    return found
+
+
+def _four_bits(layout: Layout) -> list[str]:
+    from importlib.util import find_spec
+
+    found = []
+    if layout.gpus_per_worker == 0 or layout.zero == 3:
+        found.append("train.adapter.base_bits: weights of 4 bits need a GPU and zero 0, 1 or 2. Leave it out, or choose another layout.")
+    if find_spec("bitsandbytes") is None:
+        found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install bitsandbytes")
     return found
 
 
@@ -107,24 +126,28 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _fit(config: RunConfig, layout: Layout) -> list[str]:
-    return _fitting(config.train, config.model)
+    regularizer = config.train.regularizer
+    found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
+    if config.train.curriculum is not None:
+        kept, slices = config.train.curriculum.kept(), config.corpus.slices
+        if kept is not None and kept not in slices:
+            found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
+        found += [_placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
+    return [*found, *_fitting(config.train, config.model, config.task)]
 
 
-def _fitting(train: TrainConfig, model: ModelConfig) -> list[str]:
+def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
     """Problems between one training and the model it starts from."""
     found, depth = [], model.depth()
     most = None if depth is None else min(depth, model.layers or depth)
-    if train.freeze and model.shapeless():
-        found.append(f"train.freeze: {model.shapeless()} Use 0.")
-    if most is not None and train.freeze > most:
+    if train.freeze and isinstance(train.freeze, int) and model.shapeless():
+        found.append(f"train.freeze: {model.shapeless()} Use 0, or patterns of parameters' names.")
+    if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
-    matrices = weights.matrices(model) if train.lora else set()
-    if train.lora and matrices and not any(name.endswith(target) for target in train.lora.targets for name in matrices):
-        kinds = sorted({name.rsplit(".", 1)[-1] for name in matrices})
-        close = nearest(train.lora.targets[0], kinds)
-        hint = f" Did you mean '{close}'?" if close else ""
-        given = ", ".join(train.lora.targets)
-        found.append(f"train.lora.targets: no weight of the model is called {given}.{hint} It has: {', '.join(kinds)}.")
+    if isinstance(train.freeze, list) and train.adapter is not None:
+        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Leave it out.")
+    if train.adapter is not None:
+        found += [_placed("train.adapter", train.adapter, problem) for problem in train.adapter.problems(weights.matrices(model), task)]
     return found
 
 
@@ -242,7 +265,7 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
             models[trial.model] = trial.model.problems()
         found = [*_training(trial.train, layout), *models[trial.model]]
         if not models[trial.model]:
-            found += [*_fitting(trial.train, trial.model), *_suited(trial.task, trial.model)]
+            found += [*_fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
         return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
@@ -293,7 +316,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
-    ("train model", _fit),
+    ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("evaluate task", _ground),

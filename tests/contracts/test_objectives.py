@@ -116,3 +116,36 @@ def test_the_gradient_of_distillation_keeps_its_size_at_any_temperature(batch):
     centred = lambda z: z - z.mean(-1, keepdim=True)  # noqa: E731
     limit = centred(logits.detach() - batch["teacher"]) / LABELS
     assert torch.allclose(logits.grad, limit, atol=0.05)  # the next term is of the order of z * z / temperature
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 2.5])
+def test_focal_by_hand(batch, gamma):
+    objective = family.build("train.objectives", {"use": "focal", "gamma": gamma})
+    logits = drawn("student")
+    right = [probabilities(row)[label] for row, label in zip(logits.tolist(), batch["labels"].tolist(), strict=True)]
+    expected = [-((1 - p) ** gamma) * math.log(p) for p in right]
+    assert loss_of(objective, logits, batch).tolist() == pytest.approx(expected, rel=1e-4)  # float32
+
+
+@pytest.mark.parametrize("use", ["cross_entropy", "focal"])
+def test_balanced_classes_count_the_same_and_weigh_one_on_average(use, batch):
+    rows = torch.tensor([6.0, 2.0, 0.0, 4.0])
+    facts = {**batch, "class_rows": rows, "names": ("a", "b", "c", "d")}
+    plain = loss_of(family.build("train.objectives", use), drawn("student"), facts)
+    balanced = loss_of(family.build("train.objectives", {"use": use, "class_weights": "balanced"}), drawn("student"), facts)
+    weights = {0: 12 / (3 * 6), 1: 12 / (3 * 2), 2: 0.0, 3: 12 / (3 * 4)}
+    assert sum(weights[i] * n for i, n in enumerate(rows.tolist())) == pytest.approx(12)
+    expected = [loss * weights[label] for loss, label in zip(plain.tolist(), batch["labels"].tolist(), strict=True)]
+    assert balanced.tolist() == pytest.approx(expected, rel=1e-6)  # float32
+
+
+def test_named_weights_and_names_that_are_no_class(batch):
+    objective = family.build("train.objectives", {"use": "cross_entropy", "class_weights": {"b": 3.0, "d": 0.5}})
+    names = ("a", "b", "c", "d")
+    plain = loss_of(family.build("train.objectives", "cross_entropy"), drawn("student"), batch)
+    expected = [loss * (1, 3, 1, 0.5)[label] for loss, label in zip(plain.tolist(), batch["labels"].tolist(), strict=True)]
+    assert loss_of(objective, drawn("student"), {**batch, "names": names}).tolist() == pytest.approx(expected, rel=1e-6)
+    assert objective.problems(names) == []
+    (problem,) = objective.problems(("a", "bb", "d"))
+    assert problem.startswith("class_weights: ")
+    assert "'b'" in problem

@@ -82,7 +82,7 @@ class FakeEngine(Engine):
         point = {"step": order.until, "epoch": order.until / order.total, "value": value, "loss": 1 - value}
         order.folder.mkdir(parents=True, exist_ok=True)
         _save(order.folder / "valid.npy", _logits(order.key, Prepared(order.valid_rows), len(order.labels)))
-        result = {"step": order.until, "curve": [point], "busy_s": 1.0, "best": {"step": order.until, "value": value}}
+        result = {"step": order.until, "over": False, "curve": [point], "busy_s": 1.0, "best": {"step": order.until, "value": value}}
         write_json(order.folder / "result.json", result)
         return result
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from heliostat.engine.orders import ModelSource, Order, Reply
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
 PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
 WATCH_EVERY_S = 0.5
+MAX_LOSSES = 3
+"""Gangs an order may lose before it counts as failed."""
 
 
 class Engine:
@@ -64,8 +67,9 @@ class Engine:
         gangs, self.gangs = self.gangs, []
         for gang in gangs:
             gang.dismiss()
+        until = time.monotonic() + self.layout.grace_s  # trainings that are interrupted save, all of them at once
         for gang in gangs:
-            gang.close()
+            gang.close(max(0.0, until - time.monotonic()))
         if self._connection is not None:
             from heliostat.engine import cluster
 
@@ -75,11 +79,12 @@ class Engine:
     # Gangs and orders
 
     def widest(self) -> int:
-        """Gangs that fit side by side."""
+        """Gangs that fit side by side; of gangs that may be wider or narrower, no more than the run wants."""
         from heliostat.engine import cluster
 
         self.connect()
-        return cluster.widest(self.layout)
+        fits = cluster.widest(self.layout)
+        return min(fits, self.side_by_side) if self.layout.is_elastic() else fits
 
     def muster(self, count: int) -> list[Any]:
         """At least `count` gangs, starting those that are missing."""
@@ -87,12 +92,20 @@ class Engine:
 
         self.connect()
         while len(self.gangs) < count:
-            self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs).start())
+            self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs, self._width()).start())
             self._named += 1
             if self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
                 self._watcher.start()
         return self.gangs[:count]
+
+    def _width(self) -> int:
+        """Workers of the next gang, at most."""
+        from heliostat.engine import cluster
+
+        if not self.layout.is_elastic():
+            return self.layout.workers
+        return cluster.workers_of_each(self.layout, min(self.side_by_side, self.room()))
 
     def room(self) -> int:
         """Gangs that fit the cluster as it is now, 0 when it has shrunk below one."""
@@ -119,13 +132,19 @@ class Engine:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
         local = self._connection is not None and self._connection.local
         if local and not self.layout.gpus_per_worker:
-            return max(1, self.layout.training_cpus() // (self.layout.workers * side_by_side))
+            workers = self.layout.workers_of_each(int(self.layout.training_cpus() // self.layout.cpus_per_worker), side_by_side)
+            return max(1, self.layout.training_cpus() // (workers * side_by_side))
         return max(1, int(self.layout.cpus_per_worker))
 
     def perform(self, order: Order) -> Reply:
         """One order on the first gang, with every core it may use; raises what went wrong."""
-        gang = self.muster(1)[0]
-        return checked(gang.perform(order.model_copy(update={"threads": self.threads()})))
+        for _ in range(MAX_LOSSES):
+            gang = self.muster(1)[0]
+            reply = gang.perform(order.model_copy(update={"threads": self.threads()}))
+            if reply.reason != "closed":
+                break
+            self.release(gang)
+        return checked(reply)
 
     def perform_all(self, orders: Sequence[Order]) -> list[Reply]:
         """Independent orders, spread over the gangs; replies in the order given."""
@@ -149,6 +168,8 @@ class Engine:
             except ray.exceptions.RayError:  # a gang is closing, or the cluster is slow: what was posted comes next time
                 continue
             for event in (event for batch in batches for event in batch):
+                if event["kind"] == "told":
+                    self.show.message(event["text"])
                 for listener in list(self.listeners):
                     listener(event)
 
@@ -156,22 +177,25 @@ class Engine:
 
     def map_pieces(self, pieces: list[dict[str, Any]], function: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
         """`function(piece)` gives a pyarrow table; the tables, in piece order, made by Ray Data."""
-        from heliostat.engine import rows
+        from heliostat.engine import cluster, rows
 
         self.connect()
+        if self.layout.is_elastic() and cluster.starves_data():
+            for gang in list(self.gangs):  # one that came back after a loss has taken what was left
+                self.release(gang)
         return rows.read(pieces, function)
 
-    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource) -> Path:
-        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`."""
+    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource, keep: str | None = None) -> Path:
+        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`. `keep` is a slice to keep."""
         from heliostat.engine import streams
 
-        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision])
+        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision, keep])
         if asked in self._prepared:
             return self._prepared[asked]
         folder = Path(model.folder)
         tokenizer = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
-        function = streams.Tokenise(model.folder, task, tuple(labels))
+        function = streams.Tokenise(model.folder, task, tuple(labels), keep)
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
         self._prepared[asked] = made
         return made

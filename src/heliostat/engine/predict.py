@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,7 +18,21 @@ ROWS = 32
 """Rows of one forward pass."""
 
 
-class Predict(Order):
+Batch = Callable[[np.ndarray], dict[str, Any]]
+"""Gives the tensors of the rows at some places."""
+
+
+class InUse(Order):
+    """Base of orders about rows that a model answers, some rows at once."""
+
+    at_once: int = ROWS
+    """Rows of one forward pass."""
+
+    def smaller(self) -> Self | None:
+        return self.model_copy(update={"at_once": -(-self.at_once // 2)}) if self.at_once > 1 else None
+
+
+class Predict(InUse):
     """Answers about prepared rows, written to `out` as float32 .npy [rows, ...] in row order."""
 
     model: ModelSource
@@ -29,14 +43,14 @@ class Predict(Order):
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task)
         rows = opened(self.rows)
-        answers = forward(module, rows, self.task, processor(self.task, self.model.folder), worker.group)
+        answers = forward(module, rows, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, answers)
         return {"rows": len(rows)}
 
 
-class Embed(Order):
+class Embed(InUse):
     """Unit vectors of raw inputs, written to `out` as float32 .npy [rows, width]."""
 
     model: ModelSource
@@ -47,14 +61,14 @@ class Embed(Order):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        vectors_ND = embedded(module, self.inputs, self.task, processor(self.task, self.model.folder), worker.group)
+        vectors_ND = embedded(module, self.inputs, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
         return {"rows": len(vectors_ND)}
 
 
-class EmbedRows(Order):
+class EmbedRows(InUse):
     """Unit vectors of prepared rows, written to `out` as float32 .npy [rows, width]."""
 
     model: ModelSource
@@ -71,7 +85,7 @@ class EmbedRows(Order):
         def batch(places: np.ndarray) -> dict[str, Any]:
             return batch_of(rows, self.index[places], self.task, prepared, (0, "predict"))
 
-        vectors_ND = vectors(module, batch, rows.lengths_N[self.index], self.task, worker.group)
+        vectors_ND = vectors(module, batch, rows.lengths_N[self.index], self.task, worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -117,14 +131,14 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
     return batch if device == "cpu" else {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group) -> np.ndarray:
+def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
     """Answers [rows, ...] about every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
 
     Every worker makes the same number of forward passes, as ZeRO 3 needs. What is random about a row is the same every time.
     """
     import torch
 
-    batches = list(rows.by_length(ROWS))
+    batches = list(rows.by_length(at_once))
     mine = list(_dealt(batches, group))
     was_training = module.training
     module.eval()
@@ -150,7 +164,7 @@ def batch_of(rows: Rows, index: np.ndarray, task: Any, prepared: Any, names: tup
     return task.collate(chosen, prepared)
 
 
-def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group) -> np.ndarray:
+def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
     """Unit vectors float32 [rows, width] of raw rows on every worker."""
     count = len(next(iter(inputs.values())))
     encoded = encode(inputs, task, prepared, range(count))
@@ -159,20 +173,17 @@ def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any
     def batch(places: np.ndarray) -> dict[str, Any]:
         return task.collate({name: [values[i] for i in places] for name, values in encoded.items()}, prepared)
 
-    return vectors(module, batch, np.asarray(lengths), task, group)
+    return vectors(module, batch, np.asarray(lengths), task, group, at_once)
 
 
-def vectors(module: Any, batch: Callable[[np.ndarray], dict[str, Any]], lengths_N: np.ndarray, task: Any, group: Group) -> np.ndarray:
-    """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes.
-
-    `batch` gives the tensors of the rows at some places.
-    """
+def vectors(module: Any, batch: Batch, lengths_N: np.ndarray, task: Any, group: Group, at_once: int) -> np.ndarray:
+    """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes."""
     import torch
 
     order_N = np.argsort(-lengths_N, kind="stable")
     parts = []
     with torch.no_grad():
-        for places, counts in _dealt([order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)], group):
+        for places, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):
             found = task.embed(module, on(batch(places), group.device)).float().cpu().numpy()
             if counts:
                 parts.append((places, found))
@@ -182,5 +193,6 @@ def vectors(module: Any, batch: Callable[[np.ndarray], dict[str, Any]], lengths_
 def _dealt(batches: list[np.ndarray], group: Group) -> Iterator[tuple[np.ndarray, bool]]:
     """This worker's batches; a worker that is one short repeats the first one, uncounted."""
     for start in range(0, len(batches), group.world):
+        group.pulse.mark()
         at = start + group.rank
         yield (batches[at], True) if at < len(batches) else (batches[0], False)

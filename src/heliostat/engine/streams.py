@@ -8,7 +8,7 @@ and W = 1, 2, 4 train on the same global batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,17 +18,20 @@ import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.manifest import fingerprint, read_json, write_json
+from heliostat.engine.gather import Chunks
 
 VERSION = 2
 TARGET, UNITS = "target", "units"
+KEPT = "slice:"
+"""Before the names of slices that stay with prepared rows."""
 
 
 class Rows:
     """Prepared rows: a table that is looked into, never read whole."""
 
     def __init__(self, table: Any):
-        self._table = table
-        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS)]
+        self._table, self._chunks = table, Chunks(table)
+        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS) and not c.startswith(KEPT)]
         """What a task makes a batch of."""
         self.lengths_N = self._lengths()
 
@@ -45,12 +48,12 @@ class Rows:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
-        table = self._table.take(np.asarray(indices, dtype=np.int64))
-        return {name: table.column(name).to_pylist() for name in table.column_names}
+        batch = self._chunks.take(np.asarray(indices, dtype=np.int64))
+        return {name: batch.column(name).to_pylist() for name in self._table.column_names}
 
     def column(self, name: str) -> np.ndarray:
-        """A scalar column as a numpy array [rows]."""
-        return self._table.column(name).to_numpy()
+        """A scalar column or a kept slice as a numpy array [rows]; `KeyError` when there is none."""
+        return self._table.column(KEPT + name if KEPT + name in self._table.column_names else name).to_numpy()
 
     def targets(self, task: Any) -> np.ndarray:
         """What the task's metrics compare answers with, [rows, ...]."""
@@ -62,6 +65,15 @@ class Rows:
 
         whole = pa.types.is_integer(self._table.schema.field(TARGET).type)
         return self.column(TARGET) if whole else np.zeros(len(self), dtype=np.int64)
+
+    def classes(self) -> np.ndarray:
+        """Every target that is a class, of all rows one after another."""
+        import pyarrow as pa
+
+        column = self._table.column(TARGET).combine_chunks()
+        flat = column.flatten() if pa.types.is_list(column.type) else column
+        targets = flat.to_numpy(zero_copy_only=False)
+        return targets[targets >= 0] if pa.types.is_integer(flat.type) else np.zeros(0, dtype=np.int64)
 
     def trainable(self) -> np.ndarray:
         """Indices of the rows that have something to train on, rising."""
@@ -116,7 +128,8 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     import pyarrow.compute as pc
 
     labels = list(function.labels)
-    mark = fingerprint({"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity})
+    what = {"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity}
+    mark = fingerprint(what | ({"keep": function.keep} if function.keep else {}))
     place = folder / mark
     if read_json(place / "manifest.json") is not None:
         return place
@@ -145,6 +158,8 @@ class Tokenise:
     model_folder: str
     task: Any
     labels: tuple[str, ...]
+    keep: str | None = None
+    """A slice column that stays with the rows."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -155,7 +170,17 @@ class Tokenise:
         encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
         units = encoded.pop(UNITS, [1.0] * table.num_rows)
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
-        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **encoded})
+        if self.keep is not None and self.keep in columns:
+            fixed[KEPT + self.keep] = columns[self.keep]
+        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **wide(encoded)})
+
+
+def wide(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Columns of bytes with 64-bit offsets: pictures of a whole split are more than 2 GB."""
+    import pyarrow as pa
+
+    kinds = {name: isinstance(next(iter(values), None), bytes) for name, values in columns.items()}
+    return {name: pa.array(values, pa.large_binary()) if kinds[name] else values for name, values in columns.items()}
 
 
 def processor(task: Any, folder: str) -> Any:
@@ -183,11 +208,6 @@ def steps_per_epoch(rows: int, batch: int) -> int:
     return -(-rows // batch)
 
 
-def total_steps(rows: int, batch: int, epochs: float) -> int:
-    """Updates of a whole training, at least one."""
-    return max(1, round(epochs * steps_per_epoch(rows, batch)))
-
-
 @dataclass(frozen=True)
 class Micro:
     """One worker's share of a forward pass: row indices, and a weight that is 0 for a row that only fills up."""
@@ -199,16 +219,35 @@ class Micro:
 class Batches:
     """The global batches of a training, and one worker's share of each; `index_N` are the rows it trains on."""
 
-    def __init__(self, index_N: np.ndarray, batch: int, accumulation: int, seed: int, rank: int = 0, world: int = 1):
+    def __init__(
+        self,
+        index_N: np.ndarray,
+        batch: int,
+        accumulation: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        order: Callable[[int], np.ndarray] | None = None,
+    ):
         self.index_N, self.rows, self.batch, self.accumulation = index_N, len(index_N), batch, accumulation
         self.seed, self.rank, self.world = seed, rank, world
+        self._permuted = order or (lambda epoch: seeds.rng(seed, "order", epoch).permutation(self.rows))
         self._epoch: tuple[int, np.ndarray] | None = None
 
     def order(self, epoch: int) -> np.ndarray:
-        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows)."""
+        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows), random or as `order` permutes them."""
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, self.index_N[seeds.rng(self.seed, "order", epoch).permutation(self.rows)])
+            self._epoch = (epoch, self.index_N[self._permuted(epoch)])
         return self._epoch[1]
+
+    def steps(self, epochs: float) -> int:
+        """Updates of `epochs` passes over the rows, at least one."""
+        return max(1, round(epochs * steps_per_epoch(self.rows, self.batch)))
+
+    def progress(self, step: int) -> float:
+        """Epochs that are done before update `step`."""
+        return step / steps_per_epoch(self.rows, self.batch)
 
     def epoch(self, step: int) -> int:
         """The epoch that update `step` belongs to."""

@@ -8,7 +8,7 @@ the same batch gives the same update whatever the micro-batch, the accumulation 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class StepDone:
     loss: float
     lr: float
     rows: int
+    leaving: bool = False
+    """Some worker was told to leave: the training is to stop here."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Loop:
     """Step to learning rate."""
     group: Any
     seed: int
+    leaving: Callable[[], bool] = lambda: False
+    """Whether this worker was told to leave."""
+    names: Callable[[int], Sequence[str]] = lambda step: ()
+    """Step to the ids of the first rows of its global batch, for messages."""
 
     def run(self, step: int, until: int) -> Iterator[StepDone]:
         """Make updates `step` .. `until` - 1, yielding after each; `Diverged` before a bad update is applied."""
@@ -56,19 +62,19 @@ class Loop:
         self.group.seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
         batches, weight, rows = self.share(step)
         scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over units
-        total = torch.zeros((), device=self.group.device)
+        total, mean, leaving = torch.zeros((), device=self.group.device), math.nan, False
         for batch in batches:
             loss = self.total(batch) * scale
             total += loss.detach() / len(batches)
             if batch is batches[-1]:
-                total = self._agreed(total, step, rate)
+                mean, leaving = self._agreed(total, step, rate)
             self.engine.backward(loss)
             self.engine.step()
-        return StepDone(step + 1, float(total), rate, rows)
+        return StepDone(step + 1, mean, rate, rows, leaving)
 
-    def _agreed(self, total: Any, step: int, rate: float) -> Any:
-        """The loss of the global batch, the same on every worker; refuses before the update is applied."""
-        total = self.group.mean(total)
-        if not math.isfinite(float(total)):
-            raise Diverged(f"the loss became {float(total)}", step + 1, rate)
-        return total
+    def _agreed(self, total: Any, step: int, rate: float) -> tuple[float, bool]:
+        """(the loss of the global batch, whether to stop after it), the same on every worker; refuses before the update is applied."""
+        loss, leaving = self.group.mean(torch.stack([total, total.new_tensor(float(self.leaving()))])).tolist()
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss}", step + 1, rate, self.names(step))
+        return loss, leaving > 0

@@ -7,10 +7,11 @@ start; the three give the same weights. What a training has reached is in `resul
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from heliostat.core.layout import passes
 from heliostat.core.manifest import read_json
 from heliostat.engine import adapters, checkpoints, models
 from heliostat.engine.orders import ModelSource, Order
@@ -39,6 +40,8 @@ class Training(Order):
     """Members of tune.objectives, measured whenever a validated step is the best so far."""
     teacher: Path | None = None
     """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
+    losses: Path | None = None
+    """`.npy` of a reference model's losses [train rows] in corpus order, for a curriculum that asks for them."""
     seed: int
     total: int
     """Steps of the whole training: the length of its schedule."""
@@ -46,11 +49,23 @@ class Training(Order):
     """Member of metrics that says which validated step is best."""
     zero: int = 0
     offload: str = "none"
+    batch_rows: int
+    """Rows of one update over all workers; about so many where it is a number of tokens that counts."""
     micro_rows: int
-    accumulation: int
+    """Rows per worker and forward pass that the layout asks for."""
+    halved: int = 0
+    """How often they were halved because they did not fit."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
         raise TypeError("a Training is performed through Train or Export")
+
+    def rows_at_once(self) -> int:
+        """Rows per worker and forward pass."""
+        return -(-self.micro_rows // 2**self.halved)
+
+    def passes(self, world: int) -> int:
+        """Forward passes per worker and update."""
+        return passes(self.batch_rows, world, self.rows_at_once())
 
 
 class Train(Training):
@@ -66,15 +81,20 @@ class Train(Training):
     """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
-        before = read_json(self.folder / RESULT)
-        if worker.group.from_first(bool(before and before["step"] >= self.until)):
+        before = read_json(self.folder / RESULT) or {"step": -1, "over": False}
+        reached, halved = worker.group.from_first((before["step"] >= self.until or before["over"], before.get("halved", 0)))
+        if reached:
             return read_json(self.folder / RESULT)
+        order = self.model_copy(update={"halved": max(self.halved, halved)})  # what an earlier order had to find out is known
         session = worker.kept.get("session")
-        if session is None or not session.goes_on_with(self):
+        if session is None or not session.goes_on_with(order):
             worker.drop()
-            session = worker.kept["session"] = Session(self, worker)
-        session.advance(self)
+            session = worker.kept["session"] = Session(order, worker)
+        session.advance(order)
         return read_json(self.folder / RESULT)
+
+    def smaller(self) -> Self | None:
+        return self.model_copy(update={"halved": self.halved + 1}) if self.rows_at_once() > 1 else None
 
 
 class Export(Training):
@@ -87,11 +107,13 @@ class Export(Training):
             return {}
         best = checkpoints.latest(self.folder / "best")
         assert best is not None, f"no valid best step in {self.folder}"
-        module = trainable(self, worker)
+        module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
         rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
         probe = batch_of(rows, np.arange(min(8, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
         base = worker.models.opened(self.model, self.labels, self.task)
-        return models.export(adapters.merged(module), base, prepared, self.out, task=self.task, before=before, probe=probe)
+        return models.export(
+            adapters.merged(module), self.out, base=base, source=self.model, processor=prepared, task=self.task, probe=(probe, before)
+        )

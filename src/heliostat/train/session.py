@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +14,21 @@ from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
 from heliostat.core.manifest import write_json
 from heliostat.engine import checkpoints, zero
-from heliostat.engine.predict import batch_of, forward, on
-from heliostat.engine.streams import UNITS, Batches, Micro, processor, steps_per_epoch
+from heliostat.engine.orders import Stopped
+from heliostat.engine.predict import ROWS, batch_of, forward, on
+from heliostat.engine.streams import UNITS, Micro, Rows, processor
+from heliostat.train.averaging import Average
+from heliostat.train.batching import batches, interval
 from heliostat.train.starting import rows_of, trainable
 
 if TYPE_CHECKING:
-    from heliostat.train.config import TrainConfig
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
 RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
+NAMED_ROWS = 5
+"""Rows of a batch that are named when it is bad."""
 
 
 class Session:
@@ -32,20 +37,23 @@ class Session:
     def __init__(self, order: Train, worker: Any):
         self.order, self.worker = order, worker
         group = worker.group
-        self.rows, self.valid = rows_of(order)
+        self.rows, self.valid = rows_of(order.train_rows, order.valid_rows, order.fold)
         self.processor = processor(order.task, order.model.folder)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.targets(order.task)
-        index_N = self.rows.trainable()
-        self.units_N = self.rows.column("weight") * self.rows.column(UNITS)
+        self.weights_N = self.rows.column("weight")
+        self.units_N = self.weights_N * self.rows.column(UNITS)
         self.metric: Any = find("metrics", order.metric)()
-        self.batches = Batches(index_N, order.train.batch, order.accumulation, order.seed, group.rank, group.world)
+        losses_N = np.load(order.losses) if order.losses else None
+        share = {"accumulation": order.passes(group.world), "rank": group.rank, "world": group.world}
+        self.batches = batches(order.train, self.rows, order.seed, losses_N=losses_N, **share)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
+        self.average: Average | None = None
         self.engine = self._open()
-        self._pass = Pass(self.engine, order.task)
+        self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
 
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
@@ -58,10 +66,15 @@ class Session:
             saved = None  # another world size: its optimiser shards do not fit, the training starts again
         module.to(group.device)
         train = order.train
-        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
+        rows, count = order.rows_at_once(), order.passes(group.world)
+        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
+        if train.ema is not None:
+            self.average = Average(engine.module, train.ema)
         if saved:
+            if self.average is not None:
+                self.average.load(checkpoints.weights(saved), facts["step"])
             ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
             zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
@@ -82,7 +95,8 @@ class Session:
 
     def goes_on_with(self, order: Train) -> bool:
         """Whether what is in memory is where `order` begins."""
-        same = self.order.key == order.key and self.order.train == order.train
+        mine = self.order
+        same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
         return same and order.parent is None and self.step <= order.until
 
     def advance(self, order: Train) -> None:
@@ -91,22 +105,54 @@ class Session:
 
         self.order = order
         self._began, already = time.monotonic(), self.busy_s
-        loop = Loop(self.engine, self._total, self._share, self._lr, self.worker.group, order.seed)
-        every = validation_interval(order.train, self.batches.rows)
-        for done in loop.run(self.step, order.until):
+        group = self.worker.group
+        told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
+        loop = Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told)
+        every = interval(order.train, self.batches)
+        for done in () if self.is_over() else loop.run(self.step, order.until):
             self.step = done.step
+            if self.average is not None:
+                self.average.add()
             self._tell(done)
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
-                self._validate(done)
+                with self.average.in_place() if self.average is not None else nullcontext():
+                    self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
+                if self.is_over():
+                    break
+            if done.leaving and done.step < order.until:
+                self.busy_s = already + time.monotonic() - self._began
+                self._leave(order)
         self.worker.ask_ahead()
         self._save(order)
 
+    def _leave(self, order: Train) -> None:
+        """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
+        if order.parent is None:
+            self._save(order, done=False)
+        raise Stopped(f"stopped at step {self.step} of {order.until}, for a worker was told to leave")
+
+    def _names(self, step: int) -> list[str]:
+        """Ids of the first rows of the global batch of update `step`."""
+        return self.rows.take(self.batches.whole(step)[:NAMED_ROWS])["id"]
+
     def _lr(self, step: int) -> float:
-        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total)
+        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total, self._merits())
+
+    def _merits(self) -> list[float]:
+        return [self.metric.merit(point["value"]) for point in self.curve]
+
+    def is_over(self) -> bool:
+        """Whether early stopping ended the training."""
+        rule = self.order.train.early_stopping
+        return rule is not None and rule.is_over(self._merits())
 
     def _total(self, batch: dict[str, Any]) -> Any:
-        return self.order.train.objective.total(self._pass, batch)
+        self.worker.group.pulse.mark()
+        train = self.order.train
+        if train.regularizer is not None:
+            return train.regularizer.total(train.objective, self._pass, batch)
+        return train.objective.weighted(self._pass(batch))
 
     def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
         whole, epoch = self.batches.whole(step), self.batches.epoch(step)
@@ -116,23 +162,25 @@ class Session:
         import torch
 
         batch = batch_of(self.rows, micro.rows, self.order.task, self.processor, (self.order.seed, "rows", epoch))
-        batch["weight"] = torch.as_tensor(self.rows.column("weight")[micro.rows] * (0.0 if micro.filler else 1.0))
+        batch["weight"] = torch.as_tensor(self.weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
 
     def _tell(self, done: StepDone) -> None:
         order = self.order
+        self.worker.group.pulse.mark(done.step)
         told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
         self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group)
+        at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
-        epoch = done.step / steps_per_epoch(self.batches.rows, self.order.train.batch)
+        epoch = self.batches.progress(done.step)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
         better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
         if better:
@@ -158,8 +206,8 @@ class Session:
                 raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
         return group.from_first(found)
 
-    def _save(self, order: Train) -> None:
-        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+    def _save(self, order: Train, *, done: bool = True) -> None:
+        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
@@ -169,14 +217,17 @@ class Session:
                 (folder / "valid.tmp.npy").rename(folder / "valid.npy")
                 checkpoints.keep_only(folder / "best", {best.name})
             self.best_fresh, self.best_weights = False, None
-        if order.resumable:
+        if order.resumable or not done:
             weights = zero.whole_weights(self.engine.module, group.rank)
+            if weights is not None and self.average is not None:
+                weights |= self.average.state()
             shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
-        if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
+        if group.rank == 0 and done:
+            result = {"step": self.step, "over": self.is_over(), **state} | ({"halved": order.halved} if order.halved else {})
+            write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:
@@ -193,8 +244,8 @@ def _latest_name(folder: Path) -> str | None:
 class Pass:
     """One pass of a batch through the model: what an objective asks for, once or several times."""
 
-    def __init__(self, engine: Any, task: Any):
-        self.engine, self.task = engine, task
+    def __init__(self, engine: Any, task: Any, facts: dict[str, Any]):
+        self.engine, self.task, self.facts = engine, task, facts
 
     @property
     def module(self) -> Any:
@@ -203,9 +254,14 @@ class Pass:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The units of `batch`, gradients attached."""
-        return self.task.units(self.task.logits(self.engine, batch), batch)
+        return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
 
 
-def validation_interval(train: TrainConfig, rows: int) -> int:
-    """Steps between validations."""
-    return max(1, round(train.validate_every * steps_per_epoch(rows, train.batch)))
+def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:
+    """What objectives may know of the classes: their names, and the training targets of each."""
+    import torch
+
+    if order.task.answers_are not in ("labels", "tags"):
+        return {}
+    counts = np.bincount(rows.classes(), minlength=len(order.labels))
+    return {"names": order.labels, "class_rows": torch.as_tensor(counts, dtype=torch.float32, device=device)}

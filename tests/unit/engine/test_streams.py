@@ -7,7 +7,7 @@ import pytest
 
 from heliostat.core.manifest import read_json
 from heliostat.engine import streams
-from heliostat.engine.streams import Batches, Prepared, Tokenise, prepare, steps_per_epoch, total_steps
+from heliostat.engine.streams import Batches, Prepared, Tokenise, prepare, steps_per_epoch
 from heliostat.tasks.text_classification import TextClassification
 
 ROWS, BATCH = 43, 8  # the last batch has 3 rows
@@ -75,7 +75,7 @@ def test_a_step_is_the_same_whatever_was_asked_before():
 
 @pytest.mark.parametrize(("rows", "batch", "epochs", "steps"), [(43, 8, 1.0, 6), (40, 8, 1.0, 5), (43, 8, 2.5, 15), (43, 8, 0.01, 1)])
 def test_steps_of_a_training(rows, batch, epochs, steps):
-    assert total_steps(rows, batch, epochs) == steps
+    assert Batches(np.arange(rows), batch).steps(epochs) == steps
 
 
 class Letters:

@@ -1,6 +1,7 @@
 """The loop: one global batch is one update, however it is cut; a bad update is never made."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,26 @@ def test_a_bad_loss_on_one_worker_stops_all_of_them_before_the_update(in_paralle
 
     for weights in in_parallel(2, work):
         assert (weights == flat(linear())).all()
+
+
+def test_a_bad_loss_names_the_rows_of_its_batch(plain_engine):
+    module = linear()
+    engine = plain_engine(module, torch.optim.SGD(module.parameters(), lr=1.0))
+    bad = lambda logits, batch: cross_entropy(logits, batch) * math.nan  # noqa: E731
+    loop = replace(loop_over(engine, Group(), per_row=bad), names=lambda step: [f"row-{step}-a", f"row-{step}-b"])
+    with pytest.raises(Diverged, match=r"learning rate 0\.5, on the batch that begins with rows row-1-a, row-1-b\. Lower"):
+        list(loop.run(1, 2))
+
+
+def test_all_workers_stop_at_the_step_at_which_one_is_told_to_leave(in_parallel, plain_engine):
+    def work(group):
+        module = linear()
+        engine = plain_engine(module, torch.optim.SGD(module.parameters(), lr=1.0), 1, group)
+        loop = replace(loop_over(engine, group), leaving=lambda: group.rank == 1 and engine.updates == 2)
+        return [(done.step, done.leaving) for done in loop.run(0, 4)]
+
+    for told in in_parallel(3, work):
+        assert told == [(1, False), (2, False), (3, True), (4, False)]
 
 
 def with_dropout(plain_engine, spans, *, seed=SEED, group=None):

@@ -14,8 +14,9 @@ from heliostat.core.family import Member
 class Base(Member):
     """What is minimised: one loss per unit; the loop takes their weighted mean over the global batch.
 
-    `units` holds `logits` [U, C], `labels` [U] (indices; floats for a regression), `weight` [U], `class_rows` [C] (training
-    rows of each class, where targets are classes) and, when there is a teacher, `teacher` [U, C] log-probabilities.
+    `units` holds `logits` [U, C], `labels` [U] (indices; floats for a regression), `weight` [U], `names` (of the C labels),
+    `class_rows` [C] (training targets of each class, where targets are classes) and, when there is a teacher, `teacher` [U, C]
+    log-probabilities.
     """
 
     needs_teacher: bool = False
@@ -25,11 +26,10 @@ class Base(Member):
     def per_unit(self, units: dict[str, Any]) -> Any:
         """Losses [U] in float32, not yet weighted."""
 
-    def total(self, forward: Any, batch: dict[str, Any]) -> Any:
-        """The weighted sum of the losses of one micro-batch, a scalar to differentiate.
-
-        `forward(batch)` makes one pass through the model and gives its units; `forward.module` is the model. One that makes several passes
-        (perturbed inputs, two dropout masks) overrides this.
-        """
-        units = forward(batch)
+    def weighted(self, units: dict[str, Any]) -> Any:
+        """Their weighted sum, a scalar to differentiate."""
         return (self.per_unit(units) * units["weight"]).sum()
+
+    def problems(self, labels: tuple[str, ...]) -> list[str]:
+        """Why it cannot be used for these labels, each beginning with the option's name."""
+        return []

@@ -134,6 +134,15 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
     )
 
 
+def settle(module: Any) -> None:
+    """Put the weights that parametrisations give in their place, for good: no other program knows of them."""
+    from torch.nn.utils import parametrize
+
+    for part in list(module.modules()):
+        for name in list(getattr(part, "parametrizations", ())):
+            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+
+
 def count(module: Any) -> int:
     """Parameters, shared ones once."""
     return sum(p.numel() for p in module.parameters())
@@ -161,6 +170,7 @@ def export(module: Any, base: Any, processor: Any, out: Path, *, task: Any, befo
     import torch
 
     out.mkdir(parents=True, exist_ok=True)
+    settle(module)
     module.save_pretrained(out, safe_serialization=True)
     processor.save_pretrained(out)
     again, info = task.reopen(out)

@@ -136,10 +136,11 @@ def _test_answers(predictor: Predictor | ModelConfig, on: _Ground) -> np.ndarray
     train = read_rows(corpus, "train", task, on.config.base_rows)
     valid = read_rows(corpus, "valid", task, on.config.base_rows)
     train_ND, valid_ND, test_ND = (np.asarray(engine.embed_rows(predictor, rows.inputs, task=task)) for rows in (train, valid, on.test))
-    return baseline.log_probabilities((train_ND, train.targets), (valid_ND, valid.targets), test_ND, labels=len(corpus.labels))
+    known = (train_ND, train.targets), (valid_ND, valid.targets)
+    return baseline.answers(task.answers_are, *known, test_ND, labels=len(corpus.labels))
 
 
 def _domain_sentence(test: Rows, task: Any, has_base: bool) -> str:
     sentence = f"{len(test):,} rows of the test split, which took part in no training and no choice"
-    told = {"probe": baseline.SENTENCE, "itself": "base: the pretrained model as it is", "none": "the base model has no head for this task"}
-    return f"{sentence}; {told[task.base]}." if has_base else f"{sentence}."
+    told = {"itself": "base: the pretrained model as it is", "none": "the base model has no head for this task"}
+    return f"{sentence}; {told.get(task.base) or baseline.SENTENCES[task.answers_are]}." if has_base else f"{sentence}."

@@ -7,7 +7,7 @@ or vocabulary, N rows of a split.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,6 +41,12 @@ class Base(Member):
     """How the base model is scored on the domain: a linear probe on its frozen embeddings, as it is, or not at all."""
     packs: ClassVar[bool] = False
     """Whether several rows can share one sequence."""
+    objective: ClassVar[str] = "cross_entropy"
+    """Member of train/objectives that is minimised where the config names none."""
+    stratified_by: ClassVar[str] = "label"
+    """Column whose value (or each of whose members, for a list) every split gets its share of."""
+    pipeline_tag: ClassVar[str] = "text-classification"
+    """What the model hub calls the task, for model cards."""
 
     metric: str = "accuracy"
     """Member of metrics that ranks models of this task."""
@@ -84,7 +90,7 @@ class Base(Member):
 
         config = transformers.AutoConfig.from_pretrained(folder, revision=revision)
         if layers is not None:
-            config.num_hidden_layers = min(layers, config.num_hidden_layers)
+            self.shorten(config, layers)
         if labels is None:
             return transformers.AutoModel.from_pretrained(folder, config=config, revision=revision, dtype="float32"), []
         self.describe(config, labels)
@@ -93,8 +99,18 @@ class Base(Member):
         )
         return module, [*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]
 
+    def shorten(self, config: Any, layers: int) -> None:
+        """Keep the first so many encoder layers, in a transformers config."""
+        config.num_hidden_layers = min(layers, config.num_hidden_layers)
+
     def describe(self, config: Any, labels: Sequence[str]) -> None:
         """Write what the head answers with into a transformers config; nothing for a model that keeps its own head."""
+
+    def begin(self, module: Any, new: Sequence[str], targets: Callable[[], np.ndarray]) -> None:
+        """Prepare a copy to train, in place; `new` are the parameters that were drawn, `targets()` those of the training rows.
+
+        It may parametrise weights (torch.nn.utils.parametrize): an export writes the weights that come out.
+        """
 
     def reopen(self, folder: Any) -> tuple[Any, dict[str, Any]]:
         """(an exported model opened as a user would, its loading info)."""

@@ -37,7 +37,7 @@ class TrainConfig(Settings):
     schedule: In["train.schedules"] = "linear"
     """Member of train/schedules."""
     objective: In["train.objectives"] = "cross_entropy"
-    """Member of train/objectives."""
+    """Member of train/objectives; a run that names none gets the one its task is made for."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; None is off."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

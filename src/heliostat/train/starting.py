@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def trainable(order: Training, worker: Any) -> Any:
     """The model as training starts from it: copied from the gang's, new head drawn, adapters in place."""
     module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
+    missing = worker.models.missing(order.model, order.labels, order.task)
+    order.task.begin(module, missing, lambda: rows_of(order)[0].targets(order.task))
     if order.train.dropout is not None:
         models.set_dropout(module, order.train.dropout)
     if order.train.freeze:
@@ -24,7 +26,6 @@ def trainable(order: Training, worker: Any) -> Any:
         module.gradient_checkpointing_enable()
     if order.train.lora is None:
         return module
-    missing = worker.models.missing(order.model, order.labels, order.task)
     return adapters.wrap(module, order.train.lora.dump(), missing, seeds.derive(order.seed, "adapter"))
 
 

@@ -50,13 +50,12 @@ class Seq2seq(Base):
 
     def problems(self, model: Any) -> list[str]:
         most, facts = model.positions(), model.facts()
-        found = _text.too_long(self, model)
-        if most is not None and self.max_target_tokens > most:
-            given = f"{self.max_target_tokens} asked for, and '{model.path}' writes at most {most}"
-            found.append(f"task.max_target_tokens: {given}. Allowed: 2 to {most}.")
         if facts and not facts.get("is_encoder_decoder"):
-            found.append(f"task: seq2seq needs an encoder-decoder (T5, BART, Marian ...), and '{model.path}' is none.")
-        return found
+            return [f"task: seq2seq needs an encoder-decoder (T5, BART, Marian ...), and '{model.path}' is none."]
+        if most is None or self.max_target_tokens <= most:
+            return _text.too_long(self, model)
+        given = f"{self.max_target_tokens} asked for, and '{model.path}' writes at most {most}"
+        return [*_text.too_long(self, model), f"task.max_target_tokens: {given}. Allowed: 2 to {most}."]
 
     def shorten(self, config: Any, layers: int) -> None:
         super().shorten(config, layers)

@@ -94,10 +94,6 @@ def _training(train: TrainConfig, layout: Layout) -> list[str]:
         found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
     if train.adapter is not None and getattr(train.adapter, "base_bits", None):
         found += _four_bits(layout)
-    if train.objective.needs_teacher:
-        others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
-        given = train.objective.name()
-        found.append(f"train.objective: '{given}' reads a teacher, and only `distil` has one. Allowed: {', '.join(others)}.")
     return found
 
 
@@ -112,16 +108,30 @@ def _four_bits(layout: Layout) -> list[str]:
     return found
 
 
+def _minimised(config: RunConfig, layout: Layout) -> list[str]:
+    return _objective(config.train, config.task)
+
+
+def _objective(train: TrainConfig, task: Any, *, taught: bool = False) -> list[str]:
+    """Problems between what is minimised, what the task learns, and whether there is a teacher."""
+    given, kinds = train.objective, [find("train.objectives", name) for name in names("train.objectives")]
+    fitting = [kind for kind in kinds if task.answers_are in kind.takes and kind().needs_teacher == taught]  # type: ignore[attr-defined]
+    allowed = f"Allowed: {', '.join(kind.name() for kind in fitting) or 'none that ships with Heliostat'}."
+    if given.needs_teacher and not taught:
+        return [f"train.objective: '{given.name()}' reads a teacher, and only `distil` has one. {allowed}"]
+    if taught and not given.needs_teacher:
+        return [f"train.objective: '{given.name()}' does not read a teacher. {allowed}"]
+    if task.answers_are not in given.takes:
+        told = f"'{given.name()}' trains on {' or '.join(given.takes)}, and {task.name()} answers with {task.answers_are}"
+        return [f"train.objective: {told}. {allowed}"]
+    return []
+
+
 def _distil(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil is None:
         return []
-    train = config.distil.train
-    found = (
-        []
-        if train.objective.needs_teacher
-        else [f"train.objective: '{train.objective.name()}' does not read a teacher. Allowed: distillation."]
-    )
-    found += [problem for problem in _training(train, layout) if not problem.startswith("train.objective")]
+    train, learns = config.distil.train, config.task.answers_are == "labels"  # `_probabilities` tells where it does not
+    found = [*(_objective(train, config.task, taught=True) if learns else []), *_training(train, layout)]
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
 
@@ -263,7 +273,7 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
     def of_trial(trial: Sections) -> list[str]:
         if trial.model not in models:  # a hub id is asked for once
             models[trial.model] = trial.model.problems()
-        found = [*_training(trial.train, layout), *models[trial.model]]
+        found = [*_training(trial.train, layout), *_objective(trial.train, trial.task), *models[trial.model]]
         if not models[trial.model]:
             found += [*_fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
@@ -308,6 +318,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("corpus task", _corpus),
     ("layout", _layout),
     ("train layout", _train),
+    ("train task", _minimised),
     ("tune task", _sweep),
     ("tune evaluate", _objectives),
     ("tune task layout", _warm_start),
@@ -315,7 +326,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("tune train model task corpus layout", _space),
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
-    ("distil layout", _distil),
+    ("distil task layout", _distil),
     ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),

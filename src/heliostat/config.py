@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from heliostat import checks, searched
 from heliostat.core.errors import UserError
-from heliostat.core.family import In
+from heliostat.core.family import In, build
 from heliostat.core.layout import Layout
 from heliostat.core.settings import Settings, explain, read_tree
 from heliostat.corpus.config import CorpusConfig
@@ -57,6 +57,19 @@ class RunConfig(Settings):
     """Scores of every model."""
     report: ReportConfig = ReportConfig()
     """The page, the verdict, the gates."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_objective_of_its_task(cls, tree: Any) -> Any:
+        """A training that names no objective gets the one its task is made for; what is malformed is told by its own section."""
+        train = tree.get("train", {}) if isinstance(tree, dict) else None
+        if not isinstance(train, dict) or "objective" in train:
+            return tree
+        try:
+            task: Any = build("tasks", tree.get("task", cls.model_fields["task"].default))
+        except UserError:
+            return tree
+        return {**tree, "train": {**train, "objective": task.objective}}
 
     def sections(self) -> Sections:
         """The parts of this config in which a sweep may search."""

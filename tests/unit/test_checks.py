@@ -140,6 +140,41 @@ def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, t
     assert all(word in told for word in words), told
 
 
+NUMBERS = ["task={use: text_regression, max_tokens: 32}", "corpus.columns={target: label}"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (
+            ["train.objective=mean_squared_error"],
+            ["train.objective: 'mean_squared_error' trains on numbers, and text_classification", "Allowed: cross_entropy"],
+        ),
+        (["train.objective=binary_cross_entropy"], ["trains on names", "answers with labels"]),
+        (
+            ["task={use: multilabel_classification, max_tokens: 32}", "corpus.columns={labels: label}", "train.objective=cross_entropy"],
+            ["'cross_entropy' trains on labels or", "multilabel_classification answers with names", "Allowed: binary_cross_entropy"],
+        ),
+        ([*NUMBERS, "train.objective=cross_entropy"], ["answers with numbers", "huber, mean_absolute_error, mean_squared_error"]),
+        (
+            [*NUMBERS, "task.metric=accuracy", "task.max_tokens=32"],
+            ["task.metric: 'accuracy' judges labels", "Allowed: mae, pearson, r2, rmse, spearman"],
+        ),
+        ([*NUMBERS, "distil={layers: 1}"], ["distil: it works on one class per row, and text_regression answers with numbers"]),
+        (["distil={layers: 1, train: {objective: cross_entropy}}"], ["distil.train.objective", "does not read a teacher", "distillation"]),
+        (["task=seq2seq", "corpus.columns={target_text: label}"], ["task: seq2seq needs an encoder-decoder"]),
+        (["task={use: text_classification, max_tokens: 32, pair: true}"], ["corpus.columns.text_pair", "has no column 'text_pair'"]),
+        (
+            ["tune.space={train.objective: {choice: [cross_entropy, huber]}}"],
+            ["tune.space.train.objective", "'huber' trains on numbers"],
+        ),
+    ],
+)
+def test_a_task_is_trained_and_judged_by_what_fits_it(tiny_config: Path, assignments: list[str], words: list[str]) -> None:
+    (told,) = problems(tiny_config, *assignments)
+    assert all(word in told for word in words), told
+
+
 def test_what_goes_wrong_only_beside_another_value_is_told_with_it(tiny_config: Path) -> None:
     (told,) = problems(tiny_config, "tune.space={model.layers: {choice: [1, 2]}, train.freeze: {int: [0, 2]}}")
     assert "train.freeze: 2 layers asked for" in told

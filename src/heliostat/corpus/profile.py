@@ -12,29 +12,41 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def profile(
-    tables: dict[str, Any], read: int, dropped: dict[str, int], near: NearDuplicates | None, near_pairs: list[dict[str, Any]]
+    tables: dict[str, Any], read: int, dropped: dict[str, int], near: NearDuplicates | None, near_pairs: list[dict[str, Any]], *, by: str
 ) -> dict[str, Any]:
     """Rows, classes, sources and text lengths (characters) of every split; what was dropped; near-duplicates, how they were found and
-    some to look at."""
+    some to look at. Classes are the values (or the members, for lists) of the column `by`; where targets are numbers, what they are
+    like is there instead."""
     return {
         "read": read,
         "rows": sum(table.num_rows for table in tables.values()),
         "dropped": dict(sorted(dropped.items())),
-        "splits": {name: _of_split(table) for name, table in tables.items()},
+        "splits": {name: _of_split(table, by) for name, table in tables.items()},
         "near_duplicates": None if near is None else near.dump(),
         "near_duplicate_pairs": near_pairs,
     }
 
 
-def _of_split(table: Any) -> dict[str, Any]:
+def _of_split(table: Any, by: str) -> dict[str, Any]:
     import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    classes = Counter(table.column("label").to_pylist())
+    column = table.column(by)
+    classes = Counter((column.combine_chunks().flatten() if pa.types.is_list(column.type) else column).to_pylist())
     lengths = pc.utf8_length(table.column("text")).to_numpy()
+    has_numbers = "target" in table.column_names and pa.types.is_floating(table.schema.field("target").type)
+    numbers = table.column("target").to_numpy() if has_numbers else np.empty(0)
     return {
         "rows": table.num_rows,
         "classes": {name: classes[name] for name in in_natural_order(classes) if name},
         "sources": dict(sorted(Counter(table.column("source").to_pylist()).items())),
-        "characters": {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(lengths, QUANTILES), strict=True)},
+        **({"target": {"mean": float(numbers.mean()), "std": float(numbers.std()), **_quantiles(numbers)}} if len(numbers) else {}),
+        "characters": _quantiles(lengths),
     }
+
+
+def _quantiles(values: Any) -> dict[str, float]:
+    import numpy as np
+
+    return {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(values, QUANTILES), strict=True)}

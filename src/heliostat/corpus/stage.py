@@ -22,7 +22,7 @@ from heliostat.core.errors import UserError
 from heliostat.core.manifest import sync, write_json
 from heliostat.core.values import column_of_bytes
 from heliostat.core.workspace import Context
-from heliostat.corpus import blobs, duplicates, holding
+from heliostat.corpus import blobs, duplicates, holding, stratification
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
 from heliostat.corpus.holding import Held
 from heliostat.corpus.labels import in_natural_order
@@ -67,7 +67,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
     if rows is None or rows.num_rows == 0 or len(labels) < (task.least_names if task.names_from else 0):
         raise _too_little(ctx.name, labels, read, quarantine)
     rows = _in_order(rows, task)
-    parts = {"train": rows} if held else _split(rows, config, ctx.seed)
+    parts = {"train": rows} if held else _split(rows, config, task.stratified_by, ctx.seed)
     tables = {name: _table(part, config, task) for name, part in parts.items()}
     for name, table in tables.items():
         _write(ctx, name, table, config.rows_per_shard, column_of_bytes(task.columns()))
@@ -75,7 +75,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
         tables |= held.give(ctx.folder)
     else:
         holding.write_positions(ctx.folder, parts, every)
-    write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs))
+    write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs, by=task.stratified_by))
     return Corpus(
         fingerprint=ctx.fingerprint,
         path=ctx.folder,
@@ -166,9 +166,13 @@ def _in_order(rows: Any, task: Any) -> Any:
     return rows.append_column("id", pa.array(ids, pa.string())).take(order)
 
 
-def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
-    """The rows of every split, in their order."""
-    place_N = split(rows.column("id").to_pylist(), rows.column("label").to_pylist(), _units(rows), config.split, seed)
+def _split(rows: Any, config: CorpusConfig, by: str, seed: int) -> dict[str, Any]:
+    """The rows of every split, in their order; `by` is the column whose values (or members, for a list) are shared out."""
+    import pyarrow as pa
+
+    strata = rows.column(by)
+    deal: Any = stratification.split if pa.types.is_list(strata.type) else split
+    place_N = deal(rows.column("id").to_pylist(), strata.to_pylist(), _units(rows), config.split, seed)
     return {name: rows.take(np.flatnonzero(place_N == i)) for i, name in enumerate(SPLITS)}
 
 

@@ -181,6 +181,15 @@ def depth_config(module: Any) -> Any:
     return getattr(module.config, "vision_config", module.config)
 
 
+def settle(module: Any) -> None:
+    """Put the weights that parametrisations give in their place, for good: no other program knows of them."""
+    from torch.nn.utils import parametrize
+
+    for part in list(module.modules()):
+        for name in list(getattr(part, "parametrizations", ())):
+            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+
+
 def count(module: Any) -> int:
     """Parameters, shared ones once."""
     return sum(p.numel() for p in module.parameters())
@@ -213,6 +222,7 @@ def export(module: Any, out: Path, *, base: Any, source: ModelSource, processor:
 
     batch, before = probe
     out.mkdir(parents=True, exist_ok=True)
+    settle(module)
     module.save_pretrained(out, safe_serialization=True)
     processor.save_pretrained(out)
     alone = (out / adapters.ADAPTER_FILE).exists()

@@ -51,6 +51,8 @@ class Base(Member):
         if self.judges == "labels":
             labels = logits_NC.shape[1]
             assert np.all((targets_N >= 0) & (targets_N < labels)), f"targets outside 0 to {labels - 1}"
+        elif self.judges == "names":
+            assert targets_N.shape == logits_NC.shape, f"targets {targets_N.shape} for logits {logits_NC.shape}"
         return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
 
     def merit(self, value: float | None) -> float:

@@ -7,7 +7,7 @@ or vocabulary, N rows of a split.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -43,6 +43,12 @@ class Base(Member):
     """Whether several rows can share one sequence."""
     processor_reads: ClassVar[tuple[str, ...]] = ()
     """Options that `processor` looks at: with other values it is opened again."""
+    objective: ClassVar[str] = "cross_entropy"
+    """Member of train/objectives that is minimised where the config names none."""
+    stratified_by: ClassVar[str] = "label"
+    """Column whose value (or each of whose members, for a list) every split gets its share of."""
+    pipeline_tag: ClassVar[str] = "text-classification"
+    """What the model hub calls the task, for model cards."""
 
     metric: str = "accuracy"
     """Member of metrics that ranks models of this task."""
@@ -105,6 +111,12 @@ class Base(Member):
 
     def describe(self, config: Any, labels: Sequence[str]) -> None:
         """Write what the head answers with into a transformers config; nothing for a model that keeps its own head."""
+
+    def begin(self, module: Any, new: Sequence[str], targets: Callable[[], np.ndarray]) -> None:
+        """Prepare a copy to train, in place; `new` are the parameters that were drawn, `targets()` those of the training rows.
+
+        It may parametrise weights (torch.nn.utils.parametrize): an export writes the weights that come out.
+        """
 
     def reopen(self, folder: Any) -> tuple[Any, dict[str, Any]]:
         """(an exported model opened as a user would, its loading info)."""

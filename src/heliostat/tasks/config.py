@@ -90,7 +90,8 @@ class ModelConfig(Settings):
         """Most tokens the encoder can read; None when its facts set no limit."""
         facts = self.facts()
         most = next((value for name in POSITIONS if isinstance(value := facts.get(name), int) and value > 0), None)
-        if most is None or facts.get("position_biased_input") is False:  # DeBERTa's are relative
+        relative = facts.get("position_biased_input") is False or "relative_attention_num_buckets" in facts  # DeBERTa, T5
+        if most is None or relative:
             return None
         first = (facts.get("pad_token_id") or 0) + 1 if str(facts.get("model_type")).endswith(COUNT_FROM_PADDING) else 0
         return most - first

@@ -229,6 +229,15 @@ def _evaluate(config: RunConfig, layout: Layout) -> list[str]:
     return config.evaluate.problems()
 
 
+def _trackers(config: RunConfig, layout: Layout) -> list[str]:
+    found, seen = [], set()
+    for i, tracker in enumerate(config.trackers):
+        wrong = [f"'{tracker.name()}' is given twice. Take one out."] if tracker.name() in seen else tracker.problems()
+        seen.add(tracker.name())
+        found += [_placed(f"trackers.{i}", tracker, problem) for problem in wrong]
+    return found
+
+
 def _gates(config: RunConfig, layout: Layout) -> list[str]:
     found = []
     suites = {name: tuple(suite.gives) for name, suite in config.evaluate.general.items()}
@@ -261,5 +270,6 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),
+    ("trackers", _trackers),
 )
 """Sections a check reads, and the check."""

@@ -34,6 +34,7 @@ FAMILIES = (
     "ensemble.combiners",
     "evaluate.suites",
     "report.sections",
+    "trackers",
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from heliostat.core.layout import Layout
 from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.progress import Progress
 from heliostat.core.provenance import content_fingerprint
+from heliostat.engine.channel import Channel
 from heliostat.engine.orders import ModelSource, Order, Reply
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
-WATCH_EVERY_S = 0.5
 
 
 class Engine:
@@ -37,8 +38,7 @@ class Engine:
         self._named = 0
         self._prepared: dict[str, Path] = {}
         self._connection: Any = None
-        self._closing = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._channel = Channel(lambda: list(self.gangs), self.tell)
 
     def __enter__(self) -> Engine:
         return self
@@ -56,14 +56,12 @@ class Engine:
 
     def close(self) -> None:
         """Let the gangs go and leave the cluster; safe to call twice."""
-        self._closing.set()
-        if self._watcher is not None:
-            self._watcher.join()
+        self._channel.close()
         gangs, self.gangs = self.gangs, []
         for gang in gangs:
             gang.dismiss()
         for gang in gangs:
-            gang.close()
+            gang.close(leaving=self._channel.leave)
         if self._connection is not None:
             from heliostat.engine import cluster
 
@@ -87,9 +85,7 @@ class Engine:
         while len(self.gangs) < count:
             self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs).start())
             self._named += 1
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
-                self._watcher.start()
+            self._channel.open()
         return self.gangs[:count]
 
     def room(self) -> int:
@@ -111,7 +107,8 @@ class Engine:
         """Let one gang go; whoever waits for it is told that it closed."""
         if gang in self.gangs:
             self.gangs.remove(gang)
-            threading.Thread(target=gang.close, name=f"close-{gang.name}", daemon=True).start()
+            close = partial(gang.close, leaving=self._channel.leave)
+            threading.Thread(target=close, name=f"close-{gang.name}", daemon=True).start()
 
     def threads(self, side_by_side: int = 1) -> int:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
@@ -136,19 +133,10 @@ class Engine:
         replies = trials.perform([order.model_copy(update={"threads": threads}) for order in orders], self, most=most)
         return [checked(reply) for reply in replies]
 
-    def _watch(self) -> None:
-        """Hand the gangs' events to the listeners, off everyone's path."""
-        import ray
-
-        while not self._closing.wait(WATCH_EVERY_S):
-            boxes = [g.mailbox for g in self.gangs if g.mailbox is not None]
-            try:
-                batches = ray.get([box.drain.remote() for box in boxes], timeout=30)
-            except ray.exceptions.RayError:  # a gang is closing, or the cluster is slow: what was posted comes next time
-                continue
-            for event in (event for batch in batches for event in batch):
-                for listener in list(self.listeners):
-                    listener(event)
+    def tell(self, event: dict[str, Any]) -> None:
+        """Hand an event to the listeners. Events of gangs come from a thread of their own."""
+        for listener in list(self.listeners):
+            listener(event)
 
     # Rows
 

@@ -54,6 +54,8 @@ class Training(Order):
     """Steps of the whole training: the length of its schedule."""
     metric: str
     """Member of metrics that says which validated step is best."""
+    settings: dict[str, Any] = {}
+    """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
     zero: int = 0
     offload: str = "none"
     micro_rows: int
@@ -145,7 +147,11 @@ class Session:
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
+        self._untold: list[tuple[int, float, float, int]] = []
+        """(step, loss, lr, rows) of the steps that no event has told yet."""
         self.engine = self._open()
+        told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
+        worker.post(told | {"metric": order.metric, "train": order.train.dump(), "settings": order.settings})
 
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
@@ -195,8 +201,10 @@ class Session:
         every = validation_interval(order.train, len(self.rows))
         for done in loop.run(self.step, order.until):
             self.step = done.step
-            self._tell(done)
-            if done.step % every == 0 or done.step == order.until or done.step == order.total:
+            validates = done.step % every == 0 or done.step == order.until or done.step == order.total
+            self._untold.append((done.step, done.loss, done.lr, done.rows))
+            self._tell(every_s=0.0 if validates else EVENTS_EVERY_S)
+            if validates:
                 self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
         self.worker.ask_ahead()
@@ -222,10 +230,14 @@ class Session:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
 
-    def _tell(self, done: StepDone) -> None:
-        order = self.order
-        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
-        self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
+    def _tell(self, *, every_s: float = 0.0) -> None:
+        """All steps since the last such event in one event, at most one per `every_s`."""
+        if not self._untold:
+            return
+        order, (step, loss, lr, rows) = self.order, self._untold[-1]
+        told = {"kind": "step", "key": order.key, "step": step, "until": order.until, "total": order.total}
+        if self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold}, every_s=every_s):
+            self._untold = []
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
@@ -243,7 +255,8 @@ class Session:
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
             self.best_fresh = True
-        self.worker.post({"kind": "valid", "key": self.order.key, "step": done.step, "value": value, "loss": done.loss, "epoch": epoch})
+        told = {"kind": "valid", "key": self.order.key, "step": done.step, "total": self.order.total, "epoch": epoch}
+        self.worker.post(told | {"value": value, "loss": done.loss, "best": self.best})
 
     best_fresh = False
 
@@ -283,7 +296,8 @@ class Session:
         group.barrier()
 
     def close(self) -> None:
-        """Free the engine; the process group stays."""
+        """Free the engine; the process group stays. Steps of an order that failed are told before."""
+        self._tell()
         self.engine.destroy()
         self.engine = None
 

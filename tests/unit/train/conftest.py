@@ -156,7 +156,13 @@ def worker():
             self.group, self.models, self.kept, self.posted = Group(), Store(), {}, []
 
         def post(self, event, *, every_s=0.0):
+            if every_s and not self.due():
+                return False
             self.posted.append(event)
+            return True
+
+        def due(self):
+            return True
 
         def ask_ahead(self):
             """There is no other order."""

@@ -68,5 +68,5 @@ def differences(real: Any) -> list[str]:
     named = set(inspect.signature(real.init).parameters)
     lacking = [f"init({name})" for name in RUN if name not in named]
     lacking += [] if "prompt" in inspect.signature(real.login).parameters else ["login(prompt)"]
-    members = [(real.Run, name) for name in ("log", "finish", "summary", "starting_step")]
+    members = [(real.Run, name) for name in ("log", "finish", "starting_step")]
     return lacking + [f"Run.{name}" for kind, name in members if not hasattr(kind, name)]

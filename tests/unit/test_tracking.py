@@ -10,8 +10,8 @@ import pytest
 from heliostat import tracking
 from heliostat.core.manifest import read_json, write_json
 from heliostat.core.progress import Progress
-from heliostat.tracking import Tracking, outcome_of
 from heliostat.trackers.base import Reached, Record
+from heliostat.tracking import Tracking, outcome_of
 
 REPORT = {
     "verdict": {"ship": "student", "because": "it is small", "gates": [{"name": "accuracy", "limit": 0.5, "value": 0.6, "passed": True}]},
@@ -196,9 +196,10 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path, show, monkeypatch, report
 @pytest.mark.parametrize(("error", "state"), [(ValueError, "failed"), (KeyboardInterrupt, "killed"), (SystemExit, "killed")])
 def test_a_run_that_does_not_finish_says_how_it_ended(tmp_path, show, error, state):
     told = Told()
-    with pytest.raises(error), Tracking([told], tmp_path, {}, show) as tracked:
-        for event in events(1):
-            tracked.heard(event)
+    tracked = Tracking([told], tmp_path, {}, show)
+    for event in events(1):
+        tracked.heard(event)
+    with pytest.raises(error), tracked:
         raise error
     assert told.told[-1] == ("close", state)
     assert flat_steps(told) == [1]

@@ -29,15 +29,15 @@ class Worker:
         """What an order leaves for the next one (the training that is still in memory)."""
         self._posted = 0.0
 
-    def post(self, event: dict[str, Any], *, every_s: float = 0.0) -> bool:
-        """Report something on the way (rank 0 only), never waiting; at most one event per `every_s`: False is too early."""
-        now = time.monotonic()
-        if self.group.rank == 0 and now - self._posted < every_s:
-            return False
+    def due(self, every_s: float) -> bool:
+        """Whether nothing was posted for so long; always on ranks that post nothing, so that nobody keeps what is never sent."""
+        return self.group.rank != 0 or time.monotonic() - self._posted >= every_s
+
+    def post(self, event: dict[str, Any]) -> None:
+        """Report something on the way (rank 0 only), never waiting."""
         if self.group.rank == 0:
-            self._posted = now
+            self._posted = time.monotonic()
             self.mailbox.post.remote({"gang": self.name, "time": time.time(), **event})
-        return True
 
     def perform(self, order: Any) -> Reply:
         """Perform one order; an error becomes a reply with the reason it belongs to."""

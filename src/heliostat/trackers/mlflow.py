@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -51,6 +52,8 @@ class Mlflow(Base):
         if in_files and os.environ.get(FILES_ALLOWED, "").lower() not in ("true", "1"):
             near = f"sqlite:///{uri.removeprefix('file:').removeprefix('//').rstrip('/')}/mlflow.db"
             found.append(f"tracking_uri: '{uri}' is a folder, and MLflow keeps no new runs in plain files. Use {near}, or a server's URL.")
+        if urlsplit(uri).password:
+            found.append("tracking_uri: it holds a password, which a run's folder would keep. Put the whole of it in MLFLOW_TRACKING_URI.")
         return found
 
 

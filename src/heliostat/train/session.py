@@ -203,7 +203,8 @@ class Session:
             self.step = done.step
             validates = done.step % every == 0 or done.step == order.until or done.step == order.total
             self._untold.append((done.step, done.loss, done.lr, done.rows))
-            self._tell(every_s=0.0 if validates else EVENTS_EVERY_S)
+            if validates or self.worker.due(EVENTS_EVERY_S):
+                self._tell()
             if validates:
                 self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
@@ -230,14 +231,14 @@ class Session:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
 
-    def _tell(self, *, every_s: float = 0.0) -> None:
-        """All steps since the last such event in one event, at most one per `every_s`."""
+    def _tell(self) -> None:
+        """All steps since the last such event, in one."""
         if not self._untold:
             return
         order, (step, loss, lr, rows) = self.order, self._untold[-1]
         told = {"kind": "step", "key": order.key, "step": step, "until": order.until, "total": order.total}
-        if self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold}, every_s=every_s):
-            self._untold = []
+        self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold})
+        self._untold = []
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""

@@ -126,6 +126,12 @@ def test_plain_files_are_refused_as_mlflow_would(uri, near, monkeypatch):
     assert build("trackers", {"use": "mlflow", "tracking_uri": uri}).problems() == []
 
 
+def test_a_password_does_not_belong_in_a_config():
+    (told,) = build("trackers", {"use": "mlflow", "tracking_uri": "postgresql://me:secret@host/db"}).problems()
+    assert "secret" not in told
+    assert "MLFLOW_TRACKING_URI" in told
+
+
 @pytest.mark.parametrize("uri", ["http://mlflow:5000", "sqlite:///x.db", "databricks", "databricks://profile", "postgresql://host/db"])
 def test_servers_and_databases_are_not(uri):
     assert build("trackers", {"use": "mlflow", "tracking_uri": uri}).problems() == []

@@ -68,7 +68,8 @@ def told(gang, kind):
 
 def test_every_step_is_told_and_steps_before_the_validation_that_follows_them(ground, worker, tmp_path):
     gang = worker()
-    gang.due = iter([False, True] * TOTAL).__next__  # every second event that may wait comes too early
+    turns = iter([False, True] * TOTAL)
+    gang.due = lambda every_s: next(turns)  # every second time comes too early
     Train(**fields(ground, tmp_path, validate_every=1.0), until=TOTAL, settings={"train.batch": 6}).perform(gang)
     (began,) = told(gang, "began")
     assert (began["step"], began["total"], began["curve"], began["settings"]) == (0, TOTAL, [], {"train.batch": 6})
@@ -102,7 +103,7 @@ def test_the_last_steps_before_a_failure_are_told(ground, worker, tmp_path, monk
 
     monkeypatch.setattr(session.Session, "_share", broken)
     gang = worker()
-    gang.due = lambda: False
+    gang.due = lambda every_s: False
     with pytest.raises(MemoryError):
         Train(**fields(ground, tmp_path, validate_every=9.0), until=TOTAL).perform(gang)
     assert told(gang, "step") == []

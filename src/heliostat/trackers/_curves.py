@@ -29,6 +29,7 @@ class Curves:
         self.record, self.root, self.points = record, root, points
         self.trainings: dict[str, Training] = {}
         self.reached: dict[str, Reached] = {}
+        self._gangs: dict[str, str | None] = {}
         self._waiting: dict[str, list[Point]] = {}
         self._failed: dict[str, float] = {}
 
@@ -38,9 +39,9 @@ class Curves:
             match event["kind"]:
                 case "began":
                     self._begin(event)
-                case "step":
+                case "step" if self._is_at(event):
                     self._losses(event)
-                case "valid":
+                case "valid" if self._is_at(event):
                     self._validated(event)
                 case "failed" if event["key"] in self.trainings:
                     self._failed[event["key"]] = time.monotonic()
@@ -53,6 +54,10 @@ class Curves:
             del self._failed[key]
             self.record.end(self.trainings[key], failed=True)
 
+    def _is_at(self, event: dict[str, Any]) -> bool:
+        """Whether the event is of the gang that has the training now, and not of one that was given up on and still works."""
+        return self._gangs[event["key"]] == event.get("gang")
+
     def _begin(self, event: dict[str, Any]) -> None:
         key, step = event["key"], event["step"]
         self._write_all()
@@ -62,6 +67,7 @@ class Curves:
         if reached.last > step and self.record.back_to(training, step):
             reached = Reached(min(reached.train, step), min(reached.valid, step))
         self.trainings[key], self.reached[key] = training, reached
+        self._gangs[key] = event.get("gang")
         self._failed.pop(key, None)
         for point in event["curve"]:
             self._add(key, Point(point["step"], event["time"], {f"valid/{training.metric}": point["value"]}))

@@ -134,6 +134,14 @@ def test_a_training_that_starts_anew_is_drawn_anew(curves, record):
     assert record.steps("valid/accuracy") == ([] if record.forgets else [6])
 
 
+def test_a_gang_that_was_given_up_on_is_not_heard_any_more(curves, record):
+    lost, other = {"gang": "gang-0"}, {"gang": "gang-1"}
+    curves.take([began() | lost, steps(1, 2, 3, 4) | lost, began(2) | other])
+    curves.take([steps(5) | lost, steps(3, 4, 5) | other, valid(5, 0.9) | lost, valid(5, 0.5) | other])
+    assert record.steps("train/loss") == [1, 2, 3, 4, 5]
+    assert record.points[-1] == (5, {"valid/accuracy": 0.5})
+
+
 def test_a_training_ends_at_its_last_validation(curves, record):
     curves.take([began(), steps(11), valid(11)])
     assert record.ends == []

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from heliostat import searched, weights
-from heliostat.core.errors import UserError, nearest, unknown
+from heliostat.core.errors import UserError, unknown
 from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
@@ -41,17 +41,20 @@ def _task(config: RunConfig, layout: Layout) -> list[str]:
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
     places = [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]
-    return [problem for place, name in places for problem in _metric(place, name)]
+    return [problem for place, name in places for problem in _metric(place, name, config.task)]
 
 
-def _metric(place: str, name: str) -> list[str]:
+def _metric(place: str, name: str, task: Member) -> list[str]:
     if "." not in name and name not in names("metrics"):
         return [f"{place}: {unknown('metric', name, names('metrics'))}"]
     try:
-        find("metrics", name)
+        metric: Any = find("metrics", name)
     except UserError as error:
         return [f"{place}: {problem}" for problem in error.problems]
-    return []
+    if metric.judges == task.answers_are:  # type: ignore[attr-defined]
+        return []
+    fitting = [each for each in names("metrics") if find("metrics", each).judges == task.answers_are]  # type: ignore[attr-defined]
+    return [f"{place}: '{name}' judges {metric.judges}, and {task.name()} answers with {task.answers_are}. Allowed: {', '.join(fitting)}."]  # type: ignore[attr-defined]
 
 
 def _corpus(config: RunConfig, layout: Layout) -> list[str]:
@@ -75,13 +78,32 @@ def _train(config: RunConfig, layout: Layout) -> list[str]:
 
 def _training(train: TrainConfig, layout: Layout) -> list[str]:
     """Problems of one training by itself, or of a trial."""
-    found = layout.check_batch(train.batch)
+    found = layout.check_batch(train.batch) if train.batch_tokens is None else []
     if train.precision == "fp16" and layout.gpus_per_worker == 0:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
+    if train.ema is not None and layout.zero == 3:
+        found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and layout.zero == 3:
+        found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    if train.regularizer is not None and train.gradient_checkpointing:
+        found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
+    if train.adapter is not None and getattr(train.adapter, "base_bits", None):
+        found += _four_bits(layout)
     if train.objective.needs_teacher:
         others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
         given = train.objective.name()
         found.append(f"train.objective: '{given}' reads a teacher, and only `distil` has one. Allowed: {', '.join(others)}.")
+    return found
+
+
+def _four_bits(layout: Layout) -> list[str]:
+    from importlib.util import find_spec
+
+    found = []
+    if layout.gpus_per_worker == 0 or layout.zero == 3:
+        found.append("train.adapter.base_bits: weights of 4 bits need a GPU and zero 0, 1 or 2. Leave it out, or choose another layout.")
+    if find_spec("bitsandbytes") is None:
+        found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install bitsandbytes")
     return found
 
 
@@ -99,22 +121,26 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _fit(config: RunConfig, layout: Layout) -> list[str]:
-    return _fitting(config.train, config.model)
+    regularizer = config.train.regularizer
+    found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
+    if config.train.curriculum is not None:
+        kept, slices = config.train.curriculum.kept(), config.corpus.slices
+        if kept is not None and kept not in slices:
+            found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
+        found += [_placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
+    return [*found, *_fitting(config.train, config.model, config.task)]
 
 
-def _fitting(train: TrainConfig, model: ModelConfig) -> list[str]:
+def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
     """Problems between one training and the model it starts from."""
     found, depth = [], model.depth()
     most = None if depth is None else min(depth, model.layers or depth)
-    if most is not None and train.freeze > most:
+    if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
-    matrices = weights.matrices(model) if train.lora else set()
-    if train.lora and matrices and not any(name.endswith(target) for target in train.lora.targets for name in matrices):
-        kinds = sorted({name.rsplit(".", 1)[-1] for name in matrices})
-        close = nearest(train.lora.targets[0], kinds)
-        hint = f" Did you mean '{close}'?" if close else ""
-        given = ", ".join(train.lora.targets)
-        found.append(f"train.lora.targets: no weight of the model is called {given}.{hint} It has: {', '.join(kinds)}.")
+    if isinstance(train.freeze, list) and train.adapter is not None:
+        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Leave it out.")
+    if train.adapter is not None:
+        found += [_placed("train.adapter", train.adapter, problem) for problem in train.adapter.problems(weights.matrices(model), task)]
     return found
 
 
@@ -134,7 +160,7 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         return []
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
-    found += _metric("tune.metric", tune.metric) if tune.metric else []
+    found += _metric("tune.metric", tune.metric, config.task) if tune.metric else []
     variants = [path for path in tune.space if path.startswith(CORPUS)]
     if tune.confirm and tune.confirm.folds and variants:
         found.append(
@@ -194,6 +220,18 @@ def _price(config: RunConfig, layout: Layout) -> list[str]:
     return ["tune.budget.cost: the layout has no price. Set cost_per_hour in its layout.yaml, or limit tune.budget.hours instead."]
 
 
+def _probabilities(config: RunConfig, layout: Layout) -> list[str]:
+    """Stages that mix or learn from class probabilities have some to work with."""
+    task = config.task
+    if task.answers_are == "labels":
+        return []
+    return [
+        f"{name}: it works on one class per row, and {task.name()} answers with {task.answers_are}. Leave `{name}` out."
+        for name in ("ensemble", "distil")
+        if getattr(config, name) is not None
+    ]
+
+
 def _ensemble(config: RunConfig, layout: Layout) -> list[str]:
     tune, ensemble = config.tune, config.ensemble
     if ensemble is None:
@@ -218,7 +256,7 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
             models[trial.model] = trial.model.problems()
         found = [*_training(trial.train, layout), *models[trial.model]]
         if not models[trial.model]:
-            found += [*_fitting(trial.train, trial.model), *trial.task.problems(trial.model)]
+            found += [*_fitting(trial.train, trial.model, trial.task), *trial.task.problems(trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
         return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
@@ -259,14 +297,15 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("corpus task", _corpus),
     ("layout", _layout),
     ("train layout", _train),
-    ("tune", _sweep),
+    ("tune task", _sweep),
     ("tune evaluate", _objectives),
     ("tune task layout", _warm_start),
     ("tune layout", _price),
     ("tune train model task corpus layout", _space),
+    ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil layout", _distil),
-    ("train model", _fit),
+    ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("report evaluate task", _gates),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from heliostat.core.errors import nearest
-from heliostat.core.family import Member, members
+from heliostat.core.family import Member, family_in, members
 from heliostat.core.settings import Settings
 from heliostat.tune.trial import family_of
 
@@ -88,6 +88,9 @@ def _fields(kind: type[Any], value: Any, at: str, searched: set[str]) -> Iterato
                 yield from _below(type(each), each, f"{path}.{i}", searched | ({f"{path}.{i}"} if path in searched else set()))
         else:
             yield from _below(type(here) if isinstance(here, Settings) else _settings_in(field.annotation), here, path, searched)
+            family = family_in(field.annotation) if here is None and path in searched else None
+            for each in members(family).values() if family else ():
+                yield from _fields(each, None, path, searched)
 
 
 def _below(kind: type[Any] | None, value: Any, at: str, searched: set[str]) -> Iterator[str]:

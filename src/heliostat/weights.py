@@ -6,6 +6,7 @@ import json
 import math
 import re
 import struct
+from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,19 +32,25 @@ def trained(model: ModelConfig, train: TrainConfig) -> int | None:
     shapes, whole = _shapes(model), parameters(model)
     if whole is None or not shapes:
         return whole
-    if train.lora is not None:
-        targets = tuple(f"{target}.weight" for target in train.lora.targets)
-        return sum(train.lora.r * sum(shape) for name, shape in shapes.items() if name.endswith(targets) and len(shape) == 2)
+    if train.adapter is not None:
+        return train.adapter.adds(matrices(model))
     return sum(math.prod(shape) for name, shape in shapes.items() if not _frozen(name, train.freeze))
 
 
-def matrices(model: ModelConfig) -> set[str]:
-    """Names of the modules that hold a matrix and are no embeddings; empty when headers do not tell."""
-    found = {name.removesuffix(".weight") for name, shape in _shapes(model).items() if name.endswith(".weight") and len(shape) == 2}
-    return {name for name in found if not name.endswith("embeddings") and not EMBEDDINGS.search(name)}
+def matrices(model: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Name to shape, of the modules that hold a matrix and are no embeddings; empty when headers do not tell."""
+    found = {name.removesuffix(".weight"): shape for name, shape in _shapes(model).items() if name.endswith(".weight") and len(shape) == 2}
+    return {name: shape for name, shape in found.items() if not name.endswith("embeddings") and not EMBEDDINGS.search(name)}
 
 
-def _frozen(name: str, layers: int) -> bool:
+def names(model: ModelConfig) -> list[str]:
+    """Names of all parameters; empty when headers do not tell."""
+    return list(_shapes(model))
+
+
+def _frozen(name: str, layers: int | list[str]) -> bool:
+    if isinstance(layers, list):
+        return any(fnmatch(name, pattern) for pattern in layers)
     match = LAYER.search(name)
     return layers > 0 and (int(match.group(1)) < layers if match else bool(EMBEDDINGS.search(name)))
 

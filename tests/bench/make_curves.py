@@ -104,7 +104,7 @@ def loop_of(settings: dict[str, Any], data: SimpleNamespace, seed: int) -> tuple
     module = network(settings["model.width"], settings["model.layers"], settings["model.dropout"], seeds.derive(seed, "weights"))
     named = list(module.named_parameters())
     groups = [{"params": [p for n, p in named if n.endswith("weight") == decay], "decay": decay} for decay in (True, False)]
-    batches = Batches(TRAIN_ROWS, settings["train.batch"], 1, seed)
+    batches = Batches(np.arange(TRAIN_ROWS), settings["train.batch"], 1, seed)
     steps = EPOCHS * -(-TRAIN_ROWS // settings["train.batch"])
 
     def share(step: int) -> tuple[list[dict[str, Any]], float, int]:

@@ -16,8 +16,8 @@ def train(config: dict[str, Any], report: Any, stop_at: float = 1.0) -> float:
 
     from heliostat.engine import models, zero
     from heliostat.engine.group import Group
-    from heliostat.engine.predict import columns, forward, pad_id
-    from heliostat.engine.streams import Batches, opened
+    from heliostat.engine.predict import batch_of, forward
+    from heliostat.engine.streams import Batches, opened, processor
     from heliostat.metrics.accuracy import Accuracy
 
     torch.set_num_threads(1)
@@ -29,22 +29,22 @@ def train(config: dict[str, Any], report: Any, stop_at: float = 1.0) -> float:
     if train.freeze:
         models.freeze(model, train.freeze)
     optimizer = train.optimizer.build(zero.parameter_groups(model), 0)
-    rows, valid, pad = opened(fields["train_rows"]), opened(fields["valid_rows"]), pad_id(source.folder)
-    batches = Batches(len(rows), train.batch, 1, fields["seed"])
+    rows, valid, prepared = opened(fields["train_rows"]), opened(fields["valid_rows"]), processor(task, source.folder)
+    batches = Batches(rows.trainable(), train.batch, 1, fields["seed"])
     ends = [max(1, round(share * fields["total"])) for share in config["rungs"]]
     model.train()
     busy, began = 0.0, time.monotonic()
     for step in range(fields["total"]):
         for group in optimizer.param_groups:
             group["lr"] = train.optimizer.lr * train.schedule.factor(step, fields["total"])
-        batch = task.collate(columns(rows, batches.whole(step)), pad)
+        batch = batch_of(rows, batches.whole(step), task, prepared, (0,))
         loss = torch.nn.functional.cross_entropy(task.logits(model, batch), batch["labels"])
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip, foreach=True)
         optimizer.step()
         optimizer.zero_grad()
         if step + 1 in ends:
-            value = float(Accuracy().value(forward(model, valid, task, pad, Group()), valid.column("labels")))
+            value = float(Accuracy().value(forward(model, valid, task, prepared, Group()), valid.targets(task)))
             busy += time.monotonic() - began
             report(ends.index(step + 1) + 1, value, model, optimizer, busy)
             began = time.monotonic()

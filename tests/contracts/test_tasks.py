@@ -20,6 +20,10 @@ class Words:
         return {"input_ids": [row[:max_length] if truncation else row for row in ids]}
 
 
+class Nines(Words):
+    pad_token_id = 9
+
+
 @pytest.fixture(params=family.names("tasks"))
 def task(request):
     return family.build("tasks", {"use": request.param, "max_tokens": 16})
@@ -68,7 +72,7 @@ def test_labels_are_places_and_an_unknown_one_is_left_out_of_the_loss(task):
 
 def test_a_batch_is_padded_to_its_longest_row(task):
     encoded = {name: values[:3] for name, values in rows(task).items()}
-    batch = task.collate(encoded, pad_id=9)
+    batch = task.collate(encoded, Nines())
     longest = max(map(len, encoded["input_ids"]))
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, longest)
     for i, ids in enumerate(encoded["input_ids"]):
@@ -82,8 +86,8 @@ def test_logits_are_one_per_label_and_do_not_see_the_padding(task, folder):
     module.eval()
     encoded = rows(task)
     with torch.no_grad():
-        together = task.logits(module, task.collate(encoded, 0))
-        alone = torch.cat([task.logits(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, 0)) for i in range(4)])
+        together = task.logits(module, task.collate(encoded, Words()))
+        alone = torch.cat([task.logits(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, Words())) for i in range(4)])
     assert together.shape == (4, len(LABELS))
     assert torch.allclose(together, alone, atol=1e-5)  # float32 additions over another length
 
@@ -94,8 +98,8 @@ def test_embeddings_are_unit_vectors_that_do_not_see_the_padding(task, folder, l
     module.eval()
     encoded = rows(task)
     with torch.no_grad():
-        together = task.embed(module, task.collate(encoded, 0))
-        alone = torch.cat([task.embed(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, 0)) for i in range(4)])
+        together = task.embed(module, task.collate(encoded, Words()))
+        alone = torch.cat([task.embed(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, Words())) for i in range(4)])
     assert together.shape == (4, module.config.hidden_size)
     assert together.norm(dim=-1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)  # float32
     assert torch.allclose(together, alone, atol=1e-5)

@@ -65,12 +65,12 @@ class FakeEngine(Engine):
         return {}
 
     def do_embed(self, order: Any) -> dict[str, Any]:
-        rows = np.stack([numbers(order.model.folder.rsplit("/", 1)[-1], text).normal(size=8) for text in order.texts])
+        rows = np.stack([numbers(order.model.folder.rsplit("/", 1)[-1], text).normal(size=8) for text in order.inputs["text"]])
         _save(order.out, (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
         return {}
 
     def do_time(self, order: Any) -> dict[str, Any]:
-        return {"ms": [1.0 + 0.01 * i for i in range(len(order.texts))], "params": 1000}
+        return {"ms": [1.0 + 0.01 * i for i in range(len(order.inputs["text"]))], "params": 1000}
 
     def do_train(self, order: Any) -> dict[str, Any]:
         value = round(0.5 + 0.4 * float(numbers(order.train.dump()).random()) * order.until / order.total, 6)
@@ -78,7 +78,7 @@ class FakeEngine(Engine):
         order.folder.mkdir(parents=True, exist_ok=True)
         self._post(order, point)
         _save(order.folder / "valid.npy", _logits(order.key, Prepared(order.valid_rows), len(order.labels)))
-        result = {"step": order.until, "curve": [point], "busy_s": 1.0, "best": {"step": order.until, "value": value}}
+        result = {"step": order.until, "over": False, "curve": [point], "busy_s": 1.0, "best": {"step": order.until, "value": value}}
         write_json(order.folder / "result.json", result)
         return result
 
@@ -93,7 +93,7 @@ class FakeEngine(Engine):
         steps = [(n, 1 / n, 0.5, order.train.batch) for n in range(before["step"] + 1, order.until + 1)]
         if steps:
             self.tell({"kind": "step", **told, "step": order.until, "until": order.until, "loss": steps[-1][1], "lr": 0.5, "steps": steps})
-            self.tell({"kind": "valid", **told, **point, "best": {"step": point["step"], "value": point["value"]}})
+            self.tell({"kind": "valid", **told, **point, "best": {"step": point["step"], "value": point["value"]}, "over": False})
 
     def do_export(self, order: Any) -> dict[str, Any]:
         order.out.mkdir(parents=True, exist_ok=True)

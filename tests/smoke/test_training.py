@@ -16,7 +16,7 @@ from heliostat.core.workspace import Context
 from heliostat.engine import checkpoints
 from heliostat.engine.driver import Engine, source_of
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import Train
+from heliostat.train.orders import Train
 from heliostat.train.stage import fit, train_fully, training
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_two_workers_at_every_zero_stage_have_the_losses_of_one(stage, alone, co
 
 def test_accumulation_changes_nothing(alone, context, minilm, bbc, task):
     ctx = context(1)
-    train_fully(fields(ctx, minilm, bbc, task, micro_rows=4, accumulation=3), ctx)
+    train_fully(fields(ctx, minilm, bbc, task, micro_rows=4), ctx)
     assert losses(ctx) == pytest.approx(losses(alone), rel=2e-5)  # float32 sums in another order, over five updates
 
 
@@ -142,7 +142,7 @@ def test_the_exported_model_answers_in_plain_transformers_as_it_did_in_training(
 def test_lora_trains_a_few_weights_and_exports_a_merged_model(context, minilm, bbc, task):
     from safetensors.torch import load_file
 
-    changes = {"lora": {"r": 4, "targets": ["query", "value"]}, "optimizer": {"use": "adamw", "lr": 1e-2}}
+    changes = {"adapter": {"use": "lora", "r": 4, "targets": ["query", "value"]}, "optimizer": {"use": "adamw", "lr": 1e-2}}
     config = TrainConfig.model_validate(PLAIN.dump() | changes)
     ctx = context(1)
     model = fit(config, ctx=ctx, model=minilm, corpus=bbc, task=task)

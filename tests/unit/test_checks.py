@@ -67,7 +67,7 @@ def test_settings_that_do_not_go_together_are_told(tiny_config: Path, assignment
         ["task.max_tokens=64"],
         ["distil={layers: 1, train: {batch: 16}}"],
         ["report.gates=[{metric: bytes, max: 5}, {suite: docs, metric: recall_at_1, max_drop: 0.1}]", DOCS],
-        ["tune.space={train.batch: {int: [8, 12]}, train.lora.r: {int: [2, 4]}}"],
+        ["train.adapter=lora", "tune.space={train.batch: {int: [8, 12]}, train.adapter.r: {int: [2, 4]}}"],
     ],
 )
 def test_settings_that_go_together_are_not(tiny_config: Path, assignments: list[str]) -> None:
@@ -91,7 +91,10 @@ SWEEPS = [
     ("space: {task.max_tokens: {choice: [32, 65]}}", ["tune.space.task.max_tokens: 65", "Allowed: 8 to 64"]),
     ("space: {model.path: {choice: [./nowhere]}}", ["tune.space.model.path: './nowhere' does not exist"]),
     ("space: {model.layers: {choice: [1, 2, 3]}}", ["tune.space.model.layers: 3", "Allowed: 1 to 2"]),
-    ("space: {train.lora.targets: {choice: [[query], [q_proj]]}}", ["tune.space.train.lora.targets", "called q_proj", "query, value"]),
+    (
+        "space: {train.adapter: {choice: [{use: lora, targets: [q_proj]}]}}",
+        ["tune.space.train.adapter", "called q_proj", "query, value"],
+    ),
     ("space: {train.optimizer.use: {choice: [adamw, sgdd]}}", ["tune.space.train.optimizer.use", "Did you mean 'sgd'"]),
     ("space: {corpus.split.valid: {choice: [0.1]}}", ["tune.space.corpus.split.valid", "on the same rows"]),
     ("space: {corpus.columns.label: {choice: [a]}}", ["tune.space.corpus.columns.label", "may change the labels"]),
@@ -156,7 +159,8 @@ def test_what_goes_wrong_only_beside_another_value_is_told_with_it(tiny_config: 
         "space: {train.optimizer: {choice: [adamw, sgd]}, train.optimizer.beta1: {uniform: [0.8, 0.9], when: {train.optimizer: adamw}}}",
         "space: {train.optimizer.use: {choice: [adamw, sgd]}, train.optimizer.momentum: {uniform: [0.8, 0.9],"
         " when: {train.optimizer.use: sgd}}, train.optimizer.lr: {log_uniform: [1.0e-3, 1.0e-1]}}",
-        "space: {train.lora: {choice: [null, {r: 4}]}, train.lora.alpha: {int: [2, 4], when: {train.lora: {r: 4}}}}",
+        "space: {train.adapter: {choice: [null, {use: lora, r: 4}]},"
+        " train.adapter.alpha: {int: [2, 4], when: {train.adapter: {use: lora, r: 4}}}}",
         "space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9], step: 0.1}, task.max_tokens: {choice: [16, 32]}}",
         "space: {corpus.filters.1: {choice: [length, {use: length, min_characters: 9}]}, corpus.sources.0.encodings: {choice: [[utf-8]]}}",
     ],

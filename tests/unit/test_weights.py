@@ -9,7 +9,7 @@ import pytest
 from heliostat import weights
 from heliostat.commands.tiny import write_model
 from heliostat.tasks.config import ModelConfig
-from heliostat.train.config import LoraConfig, TrainConfig
+from heliostat.train.config import TrainConfig
 
 WIDTH = 32
 
@@ -39,7 +39,7 @@ def test_fewer_layers_are_fewer_weights(folder: Path) -> None:
 
 
 def test_adapters_are_two_thin_matrices_each(folder: Path) -> None:
-    train = TrainConfig(lora=LoraConfig(r=4, targets=["query", "value"]))
+    train = TrainConfig(adapter={"use": "lora", "r": 4, "targets": ["query", "value"]})
     assert weights.trained(ModelConfig(path=str(folder)), train) == 2 * 2 * 4 * (WIDTH + WIDTH)
 
 
@@ -51,6 +51,6 @@ def test_matrices_are_named_without_the_embeddings(folder: Path) -> None:
 def test_a_model_that_is_not_there_tells_nothing(tmp_path: Path) -> None:
     assert weights.parameters(ModelConfig(path=str(tmp_path / "nowhere"))) is None
     assert weights.parameters(ModelConfig(path="package:no_such_package/model")) is None
-    assert weights.matrices(ModelConfig(path="package:no_such_package/model")) == set()
+    assert weights.matrices(ModelConfig(path="package:no_such_package/model")) == {}
     (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs")
     assert weights.parameters(ModelConfig(path=str(tmp_path))) is None

@@ -114,9 +114,9 @@ def memory_bytes(params: int, trained: int, train: TrainConfig, layout: Layout) 
     weights, gradients = 4.0 * params, 4.0 * trained
     states = float(STATE_BYTES.get(train.optimizer.name(), 8) * trained)
     if layout.zero >= 1:
-        states /= layout.workers
+        states /= layout.fewest()
     if layout.zero >= 2:
-        gradients /= layout.workers
+        gradients /= layout.fewest()
     if layout.zero >= 3:
-        weights /= layout.workers
+        weights /= layout.fewest()
     return weights + gradients + (0.0 if layout.offload == "optimizer" else states)

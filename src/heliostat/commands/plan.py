@@ -209,9 +209,9 @@ class Costs:
         params, train, layout = known[model], self.run.train, self.layout
         trained = weights.trained(model, train) or params
         each = [estimates.memory_bytes(params, trained, train, layout.model_copy(update={"zero": zero})) for zero in range(4)]
-        how = "weights, gradients and optimiser states" if train.lora is None else "weights and adapters"
+        how = "weights, gradients and optimiser states" if train.adapter is None else "weights and adapters"
         others = ", ".join(f"ZeRO {zero}: {size(count)}" for zero, count in enumerate(each)) if layout.workers > 1 else ""
-        zero = f", ZeRO {layout.zero} over {layout.workers} workers; {others}" if others else ""
+        zero = f", ZeRO {layout.zero} over {layout.fewest()} workers; {others}" if others else ""
         return f"memory   {size(each[layout.zero])} per worker for {params / 1e6:.1f} M parameters ({how}{zero}); activations come on top"
 
     def width(self) -> str:
@@ -224,7 +224,8 @@ class Costs:
         if self.run.tune:
             slots = self.slots()
             side = "; as many trainings side by side as the cluster holds" if slots is None else f"; {slots} training(s) side by side"
-        return f"width    {place}: {layout.workers} worker(s) x {device}, {micro}{side}"
+        workers = f"{layout.fewest()} to {layout.workers}" if layout.is_elastic() else f"{layout.workers}"
+        return f"width    {place}: {workers} worker(s) x {device}, {micro}{side}"
 
 
 def expected(run: RunConfig, layout: Layout, root: Path, corpus: Any) -> dict[str, Any]:

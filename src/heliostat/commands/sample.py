@@ -11,7 +11,7 @@ from typing import Any
 
 from heliostat.core.errors import UserError, nearest
 from heliostat.core.family import build
-from heliostat.corpus.reading import name_of
+from heliostat.core.values import name_of
 from heliostat.corpus.sources.base import Row
 
 SAMPLE_ROWS = 2000

@@ -45,9 +45,10 @@ class RunFailed(HeliostatError):
 class Diverged(HeliostatError):
     """A training's numbers are not numbers any more; the message says which, where, and what to change."""
 
-    def __init__(self, what: str, step: int | None = None, lr: float = 0.0):
+    def __init__(self, what: str, step: int | None = None, lr: float = 0.0, rows: Sequence[str] = ()):
         advice = "Lower train.optimizer.lr, raise train.schedule.warmup, or set train.clip."
-        super().__init__(what if step is None else f"{what} at step {step} with learning rate {lr:.3g}. {advice}")
+        batch = f", on the batch that begins with rows {', '.join(rows)}" if rows else ""
+        super().__init__(what if step is None else f"{what} at step {step} with learning rate {lr:.3g}{batch}. {advice}")
 
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, ValidationError
 
@@ -26,8 +26,11 @@ FAMILIES = (
     "corpus.sources",
     "corpus.filters",
     "train.objectives",
+    "train.regularizers",
+    "train.adapters",
     "train.optimizers",
     "train.schedules",
+    "train.curricula",
     "tune.samplers",
     "tune.schedulers",
     "tune.objectives",
@@ -152,4 +155,16 @@ class _LazySchema:
 
 if not TYPE_CHECKING:
     In = _In()
-__all__ = ["FAMILIES", "In", "Member", "base_of", "build", "dump", "find", "first_line", "members", "names", "schema"]
+
+
+def family_in(annotation: Any) -> str | None:
+    """The family of a field that holds one member or nothing; None for any other field."""
+    for part in get_args(annotation):
+        if isinstance(part, _LazySchema):
+            return part.family
+        if found := family_in(part):
+            return found
+    return None
+
+
+__all__ = ["FAMILIES", "In", "Member", "base_of", "build", "dump", "family_in", "find", "first_line", "members", "names", "schema"]

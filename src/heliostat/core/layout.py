@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from heliostat.core.errors import UserError, nearest
 from heliostat.core.settings import Settings, load
@@ -22,6 +22,8 @@ class Layout(Settings):
     """Ray cluster to join: None starts a local one, "auto" joins the one on this machine, or ray://host:10001."""
     workers: int = Field(1, ge=1, le=4096)
     """Ray Train workers of one training (the world size)."""
+    least_workers: int | None = Field(None, ge=1)
+    """Fewest workers that a training starts with, and goes on with when a node is lost; None is all of `workers`."""
     cpus_per_worker: float = Field(1, gt=0)
     """CPUs each worker reserves; also its torch threads."""
     gpus_per_worker: float = Field(0, ge=0)
@@ -33,11 +35,16 @@ class Layout(Settings):
     offload: Literal["none", "optimizer"] = "none"
     """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU)."""
     micro_batch: int | None = Field(None, ge=1)
-    """Rows per worker and forward pass; None lets the whole share of the global batch go at once."""
+    """Rows per worker and forward pass; None lets the whole share of the global batch go at once. What does not fit into memory is
+    halved by itself, and the updates stay the same."""
     local_cpus: int | None = Field(None, ge=1)
     """CPUs a local cluster may use; None is every core."""
     cost_per_hour: float | None = Field(None, ge=0)
     """Price of the whole cluster for an hour, in any currency; None is not known."""
+    hang_s: float | None = Field(600, gt=0)
+    """Seconds without any progress after which the workers of a training are started again; None waits for ever."""
+    grace_s: float = Field(25, ge=0)
+    """Seconds that a training has for its last update and its checkpoint when the run is interrupted."""
     storage: str = "runs"
     """Folder (local or shared by all nodes) under which run directories are made."""
 
@@ -47,6 +54,26 @@ class Layout(Settings):
         if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
             return value
         raise ValueError("it must be a whole number from 1, or auto")
+
+    @field_validator("least_workers")
+    @classmethod
+    def _not_above_workers(cls, value: int | None, info: ValidationInfo) -> int | None:
+        most = info.data.get("workers")
+        if value is not None and most is not None and value > most:
+            raise ValueError(f"it must be at most workers, which is {most}")
+        return value
+
+    def fewest(self) -> int:
+        """Workers without which no training begins."""
+        return self.least_workers or self.workers
+
+    def is_elastic(self) -> bool:
+        """Whether a training may have fewer workers than `workers`."""
+        return self.fewest() < self.workers
+
+    def workers_of_each(self, fits: int, trainings: int) -> int:
+        """Workers each of so many trainings may have side by side, where `fits` workers fit in all."""
+        return min(self.workers, max(self.fewest(), fits // max(1, trainings)))
 
     def joins(self) -> str | None:
         """Address of the cluster that is joined, in a Ray job the one it runs on; None when a local one is started."""
@@ -61,23 +88,23 @@ class Layout(Settings):
         workers = int(cpus // self.cpus_per_worker)
         if self.gpus_per_worker and gpus is not None:
             workers = min(workers, int(gpus // self.gpus_per_worker))
-        return workers // self.workers
+        return workers // self.fewest()
 
     def check_room(self) -> list[str]:
         """Why a local cluster on this machine cannot hold a training; empty when it can. A cluster that is joined is asked then."""
         if self.joins():
             return []
         cpus, gpus = self.training_cpus(), local_gpus()
-        fits, each = self.trainings_on(cpus, gpus), f"{self.workers} worker{'s' if self.workers > 1 else ''}"
+        fits, each = self.trainings_on(cpus, gpus), f"{self.fewest()} worker{'s' if self.fewest() > 1 else ''}"
         problems = []
-        if self.workers * self.cpus_per_worker > cpus:
-            lower = "workers" if self.cpus_per_worker <= cpus else "cpus_per_worker"
+        if self.fewest() * self.cpus_per_worker > cpus:
+            lower = ("least_workers" if self.least_workers else "workers") if self.cpus_per_worker <= cpus else "cpus_per_worker"
             why = "layout.local_cpus allows" if self.local_cpus else "this machine has"
             problems.append(
                 f"layout.{lower}: one training asks for {each} x {self.cpus_per_worker:g} CPU, and {why} {cpus}."
                 f" Lower layout.{lower}, or name a cluster in layout.address."
             )
-        if self.gpus_per_worker and gpus is not None and self.workers * self.gpus_per_worker > gpus:
+        if self.gpus_per_worker and gpus is not None and self.fewest() * self.gpus_per_worker > gpus:
             problems.append(
                 f"layout.gpus_per_worker: one training asks for {each} x {self.gpus_per_worker:g} GPU, and this machine has {gpus}."
                 " Use 0 to train on CPUs, or name a cluster in layout.address."
@@ -99,13 +126,19 @@ class Layout(Settings):
         return []
 
     def micro_rows(self, batch: int) -> int:
-        """Rows per worker and forward pass for a global batch."""
+        """Rows per worker and forward pass for a global batch; fewer workers than `workers` make more passes of so many."""
         share = batch // self.workers
         return min(share, self.micro_batch or share)
 
     def accumulation(self, batch: int) -> int:
-        """Forward passes per update."""
-        return batch // self.workers // self.micro_rows(batch)
+        """Forward passes per update when all `workers` are there."""
+        return passes(batch, self.workers, self.micro_rows(batch))
+
+
+def passes(batch: int, world: int, rows: int) -> int:
+    """Forward passes per worker and update: `batch` rows dealt to `world` workers, at most `rows` in a pass."""
+    share = -(-batch // world)
+    return -(-share // rows)
 
 
 def local_gpus() -> int | None:

@@ -75,12 +75,21 @@ class CorpusConfig(Settings):
         taken = {"id", "text", "label", "source", "domain", "weight"}.intersection(self.slices)
         problems += [f"corpus.slices: '{name}' is a column every corpus has; choose another name for the slice." for name in sorted(taken)]
         problems += self._column_problems(task)
-        return problems or self._row_problems()
+        problems += [
+            f"corpus.{name}: it reads text, and a row of {task.name()} holds {task.reads}. Leave it out."
+            for name in ("filters", "near_duplicates")
+            if task.reads != "text" and name in self.model_fields_set and getattr(self, name)
+        ]
+        return problems or self._row_problems(task)
 
-    def _row_problems(self) -> list[str]:
+    def nearness(self, task: Any) -> NearDuplicates | None:
+        """How near-duplicates of the task's rows are found; None where they are not."""
+        return self.near_duplicates if task.reads == "text" else None
+
+    def _row_problems(self, task: Any) -> list[str]:
         from heliostat.corpus import preview
 
-        return preview.problems(self)
+        return preview.problems(self, task)
 
     def _column_problems(self, task: Any) -> list[str]:
         """Names that no row needs, and columns that are used twice."""

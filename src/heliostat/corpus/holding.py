@@ -20,7 +20,7 @@ import numpy as np
 from heliostat.artifacts import Corpus
 from heliostat.core.manifest import read_json
 from heliostat.corpus import duplicates
-from heliostat.corpus.config import CorpusConfig, NearDuplicates
+from heliostat.corpus.config import NearDuplicates
 from heliostat.corpus.shingles import key, signatures
 
 HELD_OUT, OTHER_LABEL = "held_out", "label_not_in_corpus"
@@ -63,14 +63,15 @@ class Held:
     duplicates: frozenset[Place]
     """Where rows came from that the corpus dropped as their duplicates."""
     groups: frozenset[str]
-    texts: tuple[str, ...]
+    contents: tuple[str | bytes, ...]
+    """Their inputs."""
     near: NearDuplicates | None
     """How the corpus finds near-duplicates."""
 
-    def measures(self, config: CorpusConfig) -> dict[str, NearDuplicates]:
-        """Column of signatures to how they are made and compared, for a variant with `config`: its own way, and this corpus' when it
+    def measures(self, own: NearDuplicates | None) -> dict[str, NearDuplicates]:
+        """Column of signatures to how they are made and compared, for a variant with its `own` way: that, and this corpus' when it
         is another one, at the looser of their thresholds."""
-        own, theirs = config.near_duplicates, self.near
+        theirs = self.near
         found = {} if own is None else {"signature": own}
         if theirs and (own is None or (own.shingle_words, own.permutations) != (theirs.shingle_words, theirs.permutations)):
             found["beside"] = theirs
@@ -86,17 +87,19 @@ class Held:
         places = list(zip(rows.column("number").to_pylist(), rows.column("line").to_pylist(), strict=True))
         own_N = np.array([place in self.places for place in places], dtype=bool)
         keys, groups, labels = (rows.column(name).to_pylist() for name in ("key", "group", "label"))
-        held_keys = {key(text) for text in self.texts} | {keys[i] for i in np.flatnonzero(own_N)}
+        held_keys = {key(content) for content in self.contents} | {keys[i] for i in np.flatnonzero(own_N)}
         held_groups = self.groups | {groups[i] for i in np.flatnonzero(own_N) if groups[i] is not None}
         known_places = self.places | self.duplicates
         told = zip(places, keys, groups, strict=True)
         like_N = np.array([p in known_places or k in held_keys or g in held_groups for p, k, g in told], dtype=bool)
         for column, near in measures.items():
             signatures_NP = duplicates.unpacked(rows.column(column), near.permutations)
-            held_MP = np.concatenate([signatures_NP[own_N], signatures(list(self.texts), near.shingle_words, near.permutations)])
+            held_MP = np.concatenate(
+                [signatures_NP[own_N], signatures([str(each) for each in self.contents], near.shingle_words, near.permutations)]
+            )
             rest_K = np.flatnonzero(~like_N)
             like_N[rest_K] = duplicates.like_one_of(held_MP, signatures_NP[rest_K], near.threshold)
-        known = set(self.corpus.labels)
+        known = {*self.corpus.labels, ""}
         return [HELD_OUT if like else None if label in known else OTHER_LABEL for like, label in zip(like_N, labels, strict=True)]
 
     def give(self, folder: Path) -> dict[str, Any]:
@@ -115,7 +118,7 @@ class Held:
         return tables
 
 
-def held(corpus: Corpus) -> Held:
+def held(corpus: Corpus, task: Any) -> Held:
     """What `corpus` holds out for others."""
     import pyarrow.parquet as pq
 
@@ -126,9 +129,7 @@ def held(corpus: Corpus) -> Held:
         places=frozenset((row["file"], row["line"]) for row in rows if row["kept"]),
         duplicates=frozenset((row["file"], row["line"]) for row in rows if not row["kept"]),
         groups=frozenset(row["group"] for row in rows if row["group"] is not None),
-        texts=tuple(
-            text for name in SPLITS for f in corpus.split(name) for text in pq.read_table(f, columns=["text"]).column("text").to_pylist()
-        ),
+        contents=tuple(task.content(row) for name in SPLITS for f in corpus.split(name) for row in pq.read_table(f).to_pylist()),
         near=None if near is None else NearDuplicates.model_validate(near),
     )
 

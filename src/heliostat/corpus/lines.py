@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from heliostat.core.values import UNDECODABLE
+
 EXCERPT_CHARACTERS = 200
 CHUNK_BYTES = 1 << 20
-UNDECODABLE = "\udcff"
-"""Stands where bytes could not be decoded; no text in any encoding holds it."""
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:

@@ -34,7 +34,7 @@ def _of_split(table: Any) -> dict[str, Any]:
     lengths = pc.utf8_length(table.column("text")).to_numpy()
     return {
         "rows": table.num_rows,
-        "classes": {name: classes[name] for name in in_natural_order(classes)},
+        "classes": {name: classes[name] for name in in_natural_order(classes) if name},
         "sources": dict(sorted(Counter(table.column("source").to_pylist()).items())),
         "characters": {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(lengths, QUANTILES), strict=True)},
     }

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from heliostat.core.values import arrow_type, name_of
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
-from heliostat.corpus.lines import UNDECODABLE, excerpt
+from heliostat.corpus.lines import excerpt
 from heliostat.corpus.shingles import key, signatures
 from heliostat.corpus.sources.base import Bad, Row
 
@@ -32,12 +33,13 @@ def pieces(config: CorpusConfig) -> list[dict[str, Any]]:
     return found
 
 
-def schema(config: CorpusConfig, beside: NearDuplicates | None = None) -> Any:
+def schema(config: CorpusConfig, task: Any, beside: NearDuplicates | None = None) -> Any:
     """Columns of a table of rows; `number` is the file's in reading order, `beside` are further signatures."""
     import pyarrow as pa
 
-    near = config.near_duplicates
-    fields = {name: pa.string() for name in ("text", "label", "source", "file", "group", "key", "reason", "fault", "excerpt")}
+    near = config.nearness(task)
+    fields = {name: pa.string() for name in ("text", "label", "source", "file", "group", "key", "answer", "reason", "fault", "excerpt")}
+    fields |= {name: arrow_type(name) for name in task.columns()}
     fields |= {"number": pa.int64(), "line": pa.int64(), "signature": pa.binary(4 * near.permutations if near else 0)}
     fields |= {"beside": pa.binary(4 * beside.permutations)} if beside else {}
     fields |= {SLICE + name: pa.string() for name in config.slices}
@@ -49,6 +51,7 @@ class ReadPiece:
     """Reads, checks and filters the rows of one piece."""
 
     config: CorpusConfig
+    task: Any
     beside: NearDuplicates | None = None
     """How further signatures are made; None is off."""
 
@@ -62,10 +65,10 @@ class ReadPiece:
             for row in self._file(source, Path(file)):
                 rows.append({"source": called, "file": file, "number": number, **row})
         good = [row for row in rows if "reason" not in row]
-        for column, near in (("signature", self.config.near_duplicates), ("beside", self.beside)):
+        for column, near in (("signature", self.config.nearness(self.task)), ("beside", self.beside)):
             if near:
-                _sign(good, column, near)
-        return pa.Table.from_pylist(rows, schema=schema(self.config, self.beside))
+                self._sign(good, column, near)
+        return pa.Table.from_pylist(rows, schema=schema(self.config, self.task, self.beside))
 
     def _file(self, source: Any, file: Path) -> Iterator[dict[str, Any]]:
         import pyarrow as pa
@@ -79,72 +82,34 @@ class ReadPiece:
             yield bad(Bad(line + 1, DAMAGED, excerpt(f"{type(error).__name__}: {error}")))
 
     def _row(self, source: Any, row: Row) -> dict[str, Any]:
-        text, fault = text_of(row.values.get(self.config.column(source, "text")))
-        label = name_of(row.values.get(self.config.column(source, "label")))
-        if fault is None and label is None:
-            fault = "missing_label"
-        if fault or label is None:
-            return bad(Bad(row.line, fault or "missing_label", excerpt(text or str(row.values)[:1000])))
-        clean: dict[str, Any] = {"text": text, "label": label}
-        for each in self.config.filters:
-            result = each.apply(clean)
-            if isinstance(result, str):
-                return bad(Bad(row.line, result, excerpt(text)), DROPPED)
-            clean = result
-        if not clean["text"].strip():
-            return bad(Bad(row.line, "empty_text", excerpt(text)), DROPPED)
-        clean |= {SLICE + name: name_of(row.values.get(name)) for name in self.config.slices}
+        held = {name: row.values.get(self.config.column(source, name)) for name in self.task.columns()}
+        made = self.task.row(held)
+        if isinstance(made, str):
+            text = held.get("text")
+            return bad(Bad(row.line, made, excerpt(text if isinstance(text, str) and text else str(row.values)[:1000])))
+        shown = made["text"]
+        if self.task.reads == "text":
+            for each in self.config.filters:
+                result = each.apply(made)
+                if isinstance(result, str):
+                    return bad(Bad(row.line, result, excerpt(shown)), DROPPED)
+                made = result
+            if not made["text"].strip():
+                return bad(Bad(row.line, "empty_text", excerpt(shown)), DROPPED)
+        slices = {SLICE + name: name_of(row.values.get(name)) for name in self.config.slices}
         group = self.config.split.group
-        return {"line": row.line, **clean, "group": name_of(row.values.get(group)) if group else None, "key": key(clean["text"])}
+        belongs = name_of(row.values.get(group)) if group else None
+        return {"line": row.line, **made, **slices, "group": belongs, "key": key(self.task.content(made)), "answer": self.task.answer(made)}
 
-
-def _sign(rows: list[dict[str, Any]], column: str, near: NearDuplicates) -> None:
-    """Add the signatures of the texts, some at a time."""
-    for start in range(0, len(rows), 1000):
-        some = rows[start : start + 1000]
-        found = signatures([row["text"] for row in some], near.shingle_words, near.permutations)
-        for row, signature in zip(some, found, strict=True):
-            row[column] = signature.tobytes()
+    def _sign(self, rows: list[dict[str, Any]], column: str, near: NearDuplicates) -> None:
+        """Add the signatures of the rows, some at a time."""
+        for start in range(0, len(rows), 1000):
+            some = rows[start : start + 1000]
+            found = signatures([self.task.content(row) for row in some], near.shingle_words, near.permutations)
+            for row, signature in zip(some, found, strict=True):
+                row[column] = signature.tobytes()
 
 
 def bad(row: Bad, fault: str = MALFORMED) -> dict[str, Any]:
     """A row that goes to the quarantine: malformed, or filtered by a rule of the config."""
     return {"line": row.line, "reason": row.reason, "fault": fault, "excerpt": row.excerpt}
-
-
-def text_of(value: Any) -> tuple[str, str | None]:
-    """(text, None), or (what there is, reason word)."""
-    if value is None or value != value:
-        return "", "missing_text"
-    if not isinstance(value, str):
-        return str(value)[:1000], "text_not_string"
-    if not value.strip():
-        return value, "empty_text"
-    if "\0" in value:
-        return value, "nul_bytes"
-    return value, None if is_unicode(value) else "wrong_encoding"
-
-
-def is_unicode(text: str) -> bool:
-    """Whether `text` is free of halves of characters, which JSON escapes can smuggle in."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return UNDECODABLE not in text
-
-
-def name_of(value: Any) -> str | None:
-    """A label (or group, or slice) of any type as its name; None when there is none.
-
-    True is "true", 3 and 3.0 are "3" (a whole-number column with gaps comes as floats), 0.5 is "0.5"; lists and
-    objects are no names.
-    """
-    if value is None or isinstance(value, list | dict | tuple | set) or value != value:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    name = str(value).replace("\0", "").strip()
-    return name if name and is_unicode(name) else None

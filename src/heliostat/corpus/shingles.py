@@ -19,9 +19,14 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def key(text: str) -> str:
-    """32 hex digits that are equal for texts that differ only in case and white space."""
-    return digest(" ".join(text.casefold().split()))
+def key(content: str | bytes) -> str:
+    """32 hex digits that are equal for texts that differ only in case and white space, and for the same bytes."""
+    return digest(" ".join(content.casefold().split()) if isinstance(content, str) else whole(content))
+
+
+def whole(content: str | bytes) -> str:
+    """The text itself, or what stands for bytes."""
+    return content if isinstance(content, str) else hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def digest(*parts: str) -> str:

@@ -27,7 +27,7 @@ from heliostat.corpus.labels import in_natural_order
 from heliostat.corpus.profile import profile
 from heliostat.corpus.quarantine import Quarantine, refuse
 from heliostat.corpus.reading import MALFORMED, SLICE, ReadPiece, pieces
-from heliostat.corpus.shingles import digest
+from heliostat.corpus.shingles import digest, whole
 from heliostat.corpus.split import SPLITS, split
 
 
@@ -41,36 +41,36 @@ def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | N
     quarantine stays to be read, and the next attempt may have mended data or other settings.
     """
     try:
-        return _build(config, ctx, holding.held(held_out) if held_out else None)
+        return _build(config, ctx, task, holding.held(held_out, task) if held_out else None)
     except UserError:
         ctx.forget()
         raise
 
 
-def _build(config: CorpusConfig, ctx: Context, held: Held | None) -> Corpus:
+def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> Corpus:
+    near = config.nearness(task)
     for name in SPLITS:
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:
-        measures = held.measures(config) if held else {}
-        rows, read, malformed = _read(config, ctx, quarantine, measures.get("beside"))
+        measures = held.measures(near) if held else {}
+        rows, read, malformed = _read(ctx, ReadPiece(config, task, measures.get("beside")), quarantine)
         if rows is not None and held:
             rows = _without(rows, held.reasons(rows, measures), quarantine)
         if rows is not None:
-            rows, every, near_pairs = _without_duplicates(rows, config, quarantine)
+            rows, every, near_pairs = _without_duplicates(rows, near, quarantine)
     refuse(quarantine, read, malformed, config.max_bad_share)
-    labels = in_natural_order(set(rows.column("label").to_pylist())) if rows is not None else []
-    if len(labels) < 2:
+    labels = names_in(rows, task) if rows is not None else []
+    if rows is None or rows.num_rows == 0 or len(labels) < (task.least_names if task.names_from else 0):
         raise _too_little(ctx.name, labels, read, quarantine)
-    rows = _in_order(rows)
+    rows = _in_order(rows, task)
     parts = {"train": rows} if held else _split(rows, config, ctx.seed)
-    tables = {name: _table(part, config) for name, part in parts.items()}
+    tables = {name: _table(part, config, task) for name, part in parts.items()}
     for name, table in tables.items():
         _write(ctx, name, table, config.rows_per_shard)
     if held:
         tables |= held.give(ctx.folder)
     else:
         holding.write_positions(ctx.folder, parts, every)
-    near = config.near_duplicates
     write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs))
     return Corpus(
         fingerprint=ctx.fingerprint,
@@ -82,14 +82,26 @@ def _build(config: CorpusConfig, ctx: Context, held: Held | None) -> Corpus:
     )
 
 
-def _read(config: CorpusConfig, ctx: Context, quarantine: Quarantine, beside: NearDuplicates | None) -> tuple[Any, int, int]:
+def names_in(rows: Any, task: Any) -> list[str]:
+    """The names a model is to answer with, in the order of its outputs; empty when it answers with none."""
+    import pyarrow as pa
+
+    if task.names_from is None:
+        return []
+    column = rows.column(task.names_from)
+    found = column.combine_chunks().flatten() if pa.types.is_list(column.type) else column
+    names = in_natural_order(set(found.to_pylist()))
+    return sorted(names, key=lambda name: name != task.outside) if task.outside else names
+
+
+def _read(ctx: Context, function: ReadPiece, quarantine: Quarantine) -> tuple[Any, int, int]:
     """(good rows in reading order or None, rows read, malformed rows)."""
     import pyarrow as pa
 
-    work = pieces(config)
+    work = pieces(function.config)
     kept: list[Any] = []
     read = malformed = 0
-    for done, table in enumerate(ctx.engine.map_pieces(work, ReadPiece(config, beside)), 1):
+    for done, table in enumerate(ctx.engine.map_pieces(work, function), 1):
         read += table.num_rows
         reasons = table.column("reason")
         malformed += table.column("fault").to_pylist().count(MALFORMED)
@@ -107,24 +119,24 @@ def _without(rows: Any, reasons: list[str | None], quarantine: Quarantine) -> An
     return rows.filter(pa.array([reason is None for reason in reasons], pa.bool_()))
 
 
-def _without_duplicates(rows: Any, config: CorpusConfig, quarantine: Quarantine) -> tuple[Any, Any, list[dict[str, Any]]]:
+def _without_duplicates(rows: Any, near: NearDuplicates | None, quarantine: Quarantine) -> tuple[Any, Any, list[dict[str, Any]]]:
     """(rows that stay, with a column `unit` for those that may not be parted; places and units of all rows; a sample of
     near-duplicates)."""
     import pyarrow as pa
 
     every = rows.select(["number", "line", "key"])
-    rows = _without(rows, duplicates.exact(rows.column("key").to_pylist(), rows.column("label").to_pylist()), quarantine)
+    rows = _without(rows, duplicates.exact(rows.column("key").to_pylist(), rows.column("answer").to_pylist()), quarantine)
     pairs: list[duplicates.Pair] = []
     cluster_N = np.arange(rows.num_rows)
-    if config.near_duplicates:
-        signatures_NP = duplicates.unpacked(rows.column("signature"), config.near_duplicates.permutations)
-        pairs = duplicates.near(signatures_NP, config.near_duplicates.threshold)
+    if near:
+        signatures_NP = duplicates.unpacked(rows.column("signature"), near.permutations)
+        pairs = duplicates.near(signatures_NP, near.threshold)
         cluster_N = duplicates.clusters(rows.num_rows, [(p.first, p.second) for p in pairs])
     sample = _sample(rows, pairs)
     unit_of = dict(zip(rows.column("key").to_pylist(), cluster_N.tolist(), strict=True))
     every = every.append_column("unit", pa.array([unit_of.get(key) for key in every.column("key").to_pylist()], pa.int64()))
     rows = rows.append_column("unit", pa.array(cluster_N)).drop_columns(["signature", "key"])
-    if config.near_duplicates and config.near_duplicates.action == "drop":
+    if near and near.action == "drop":
         later = cluster_N != np.arange(rows.num_rows)
         rows = _without(rows, [duplicates.NEAR if dropped else None for dropped in later], quarantine)
     return rows, every, sample
@@ -137,11 +149,13 @@ def _sample(rows: Any, pairs: Sequence[duplicates.Pair], count: int = 20) -> lis
     return [{"similarity": p.similarity, "first": text[p.first].as_py()[:200], "second": text[p.second].as_py()[:200]} for p in chosen]
 
 
-def _in_order(rows: Any) -> Any:
+def _in_order(rows: Any, task: Any) -> Any:
     """The rows with their `id`, ordered by it."""
     import pyarrow as pa
 
-    ids = [digest(text, label) for text, label in zip(rows.column("text").to_pylist(), rows.column("label").to_pylist(), strict=True)]
+    wanted = rows.select(list(dict.fromkeys(["text", *task.columns()])))
+    contents = [whole(task.content(row)) for batch in wanted.to_batches(1000) for row in batch.to_pylist()]
+    ids = [digest(content, answer) for content, answer in zip(contents, rows.column("answer").to_pylist(), strict=True)]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     return rows.append_column("id", pa.array(ids, pa.string())).take(order)
 
@@ -152,13 +166,13 @@ def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
     return {name: rows.take(np.flatnonzero(place_N == i)) for i, name in enumerate(SPLITS)}
 
 
-def _table(rows: Any, config: CorpusConfig) -> Any:
+def _table(rows: Any, config: CorpusConfig, task: Any) -> Any:
     """The final columns."""
     import pyarrow as pa
 
     return pa.table(
         {
-            **{name: rows.column(name) for name in ("id", "text", "label", "source")},
+            **{name: rows.column(name) for name in dict.fromkeys(["id", "text", "label", *task.columns(), "source"])},
             "domain": pa.array(["domain"] * rows.num_rows, pa.string()),
             "weight": pa.array(np.ones(rows.num_rows, dtype=np.float32)),
             **{name: rows.column(SLICE + name) for name in config.slices},
@@ -193,7 +207,7 @@ def _write(ctx: Context, name: str, table: Any, rows_per_shard: int) -> None:
 
 def _too_little(name: str, labels: list[str], read: int, quarantine: Quarantine) -> UserError:
     counts = ", ".join(f"{count:,} {reason}" for reason, count in Counter(quarantine.reasons).most_common()) or "none"
-    found = f"all have the class '{labels[0]}'; at least two classes are needed" if labels else "none is left"
+    found = f"all have the class '{labels[0]}'; at least two classes are needed" if len(labels) == 1 else "none is left"
     return UserError(
         f"{name}: of {read:,} rows read, after cleaning {found}. Dropped: {counts}. Every dropped row is in '{quarantine.path}'."
     )

@@ -1,38 +1,109 @@
-"""Adapters through PEFT: put in before training, merged for export."""
+"""Adapters in a model: put in before training (PEFT's, or a mixture of our own), merged or saved beside it for export."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from heliostat.core.errors import UserError
 
 
-def wrap(module: Any, lora: dict[str, Any], missing: list[str], seed: int) -> Any:
-    """`module` with low-rank adapters; only they and the new head (`missing`) are trained. `UserError` when no module matches."""
+def put_in(module: Any, adapter: Any, missing: list[str], seed: int) -> Any:
+    """`module` with `adapter`, its first values drawn from `seed`; only it and the new head (`missing`) are trained."""
     import torch
-    from peft import LoraConfig as Peft
-    from peft import get_peft_model
 
-    targets = lora["targets"]
-    linear = sorted({name.rsplit(".", 1)[-1] for name, m in module.named_modules() if isinstance(m, torch.nn.Linear)})
-    if not any(name.endswith(target) for target in targets for name, m in module.named_modules() if isinstance(m, torch.nn.Linear)):
-        raise UserError(f"train.lora.targets: {targets} match no linear module of this model. It has: {', '.join(linear)}.")
-    head = sorted({name.split(".", 1)[0] for name in missing if not name.startswith(module.base_model_prefix + ".")})
-    head = head or [n for n, _ in module.named_children() if n != module.base_model_prefix]
     torch.manual_seed(seed)
-    return get_peft_model(
-        module,
-        Peft(
-            r=lora["r"],
-            lora_alpha=lora["alpha"],
-            lora_dropout=lora["dropout"],
-            target_modules=targets,
-            modules_to_save=head or None,
-            bias="none",
-        ),
-    )
+    return adapter.put_in(module, head_of(module, missing))
+
+
+def head_of(module: Any, missing: list[str]) -> list[str]:
+    """Names of the children that hold what the pretrained model did not have; what is beside its body when it had everything."""
+    prefix = module.base_model_prefix
+    found = sorted({name.split(".", 1)[0] for name in missing if not name.startswith(prefix + ".")})
+    if found or module.get_output_embeddings() is not None:  # a language model's own head stays as it is
+        return found
+    return [name for name, _ in module.named_children() if name != prefix]
+
+
+def matrices(module: Any) -> dict[str, Any]:
+    """Name to module, of all that multiply by a matrix."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    return {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.Linear | Conv1D)}
+
+
+def with_peft(module: Any, kind: str, settings: dict[str, Any], at: Any, head: list[str], also: list[str] | None = None) -> Any:
+    """`module` in PEFT's wrapping; `at` is the adapter member that chooses modules, or None."""
+    import peft
+
+    if at is not None:
+        settings = settings | {"target_modules": [*_chosen(module, at, head), *(also or [])]}
+        settings |= {"modules_to_save": head or None}
+        return peft.get_peft_model(module, getattr(peft, kind)(**settings))
+    return peft.get_peft_model(module, getattr(peft, kind)(**settings))  # it trains the head of a classifier by itself
+
+
+def _chosen(module: Any, adapter: Any, head: list[str]) -> list[str]:
+    names = [name for name in matrices(module) if name.split(".", 1)[0] not in head]
+    found = adapter.chosen(names)
+    if not found:
+        wanted = adapter.targets or "the usual names"
+        kinds = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
+        raise UserError(f"train.adapter.targets: {wanted} match no linear module of this model. It has: {kinds}.")
+    return found
+
+
+def with_mixture(module: Any, settings: dict[str, Any], adapter: Any, head: list[str]) -> Any:
+    """`module` with a mixture of low-rank experts at each chosen module."""
+    from heliostat.engine.mixture import Mixed
+
+    chosen = _chosen(module, adapter, head)
+    module.requires_grad_(False)
+    for name in chosen:
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, Mixed(module.get_submodule(name), **settings))
+    for name in head:
+        module.get_submodule(name).requires_grad_(True)
+    return module
+
+
+def in_four_bits(module: Any, head: list[str]) -> None:
+    """Keep every matrix but the head's in 4 bits (NormalFloat, Dettmers et al., 2023), in place; rounded on their way to the GPU."""
+    import bitsandbytes
+    import torch
+
+    for name, part in list(module.named_modules()):
+        if isinstance(part, torch.nn.Linear) and name.split(".", 1)[0] not in head:
+            small = bitsandbytes.nn.Linear4bit(
+                part.in_features, part.out_features, part.bias is not None, torch.bfloat16, quant_type="nf4", compress_statistics=True
+            )
+            small.load_state_dict(part.state_dict())
+            parent, _, own = name.rpartition(".")
+            setattr(module.get_submodule(parent), own, small)
 
 
 def merged(module: Any) -> Any:
-    """The plain model with its adapters folded into the weights; a model without adapters as it is."""
-    return module.merge_and_unload() if hasattr(module, "merge_and_unload") else module
+    """The plain model with its adapters folded into the weights; one without adapters, or with some that cannot be folded, as it is."""
+    import sys
+
+    if hasattr(module, "merge_and_unload") and not module.active_peft_config.is_prompt_learning:
+        return module.merge_and_unload()
+    if "heliostat.engine.mixture" in sys.modules:
+        from heliostat.engine.mixture import Mixed
+
+        for name, part in list(module.named_modules()):
+            if isinstance(part, Mixed):
+                parent, _, own = name.rpartition(".")
+                setattr(module.get_submodule(parent), own, part.folded())
+    return module
+
+
+ADAPTER_FILE = "adapter_config.json"
+
+
+def beside(folder: Path, base: Any) -> Any:
+    """The adapter saved in `folder` around `base`, as `peft` opens it."""
+    import peft
+
+    return peft.PeftModel.from_pretrained(base, folder)

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +58,13 @@ def connect(layout: Layout) -> Connection:
         env["DS_ACCELERATOR"] = "cpu"
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": env}}
     address = layout.joins()
+    with _own_sigterm():
+        return _joined(address, layout, common)
+
+
+def _joined(address: str | None, layout: Layout, common: dict[str, Any]) -> Connection:
+    import ray
+
     if address is None:
         ray.init(num_cpus=layout.training_cpus() + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
         return Connection(local=True, ours=True)
@@ -66,6 +77,17 @@ def connect(layout: Layout) -> Connection:
             "Start one with `ray start --head`, or leave address empty for a local one."
         ) from None
     return Connection(local=False, ours=True)
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray puts a handler of its own in place of the process's, which would end a run before it has saved."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _object_store_bytes() -> int:
@@ -91,10 +113,15 @@ def room(layout: Layout) -> int:
 
 
 def _fits(nodes: list[dict[str, float]], layout: Layout) -> int:
-    """Gangs that fit, with CPUs kept for data tasks, so that workers never wait for rows that nothing can make."""
+    """Gangs that fit, so that workers never wait for rows that nothing can make."""
+    return _workers(nodes, layout) // layout.fewest()
+
+
+def _workers(nodes: list[dict[str, float]], layout: Layout) -> int:
+    """Workers that fit, with CPUs kept for data tasks."""
     cpus = sum(n.get("CPU", 0) for n in nodes)
     spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
-    return min(sum(_workers_on(n, layout) for n in nodes), int(spare // layout.cpus_per_worker)) // layout.workers
+    return min(sum(_workers_on(n, layout) for n in nodes), int(spare // layout.cpus_per_worker))
 
 
 def widest(layout: Layout) -> int:
@@ -106,7 +133,7 @@ def widest(layout: Layout) -> int:
     fits = _fits(nodes, layout)
     if fits < 1:
         gpus = sum(n.get("GPU", 0) for n in nodes)
-        need = f"{layout.workers} x {layout.cpus_per_worker:g} CPUs"
+        need = f"{layout.fewest()} x {layout.cpus_per_worker:g} CPUs"
         need += f" and {layout.gpus_per_worker:g} GPUs" if layout.gpus_per_worker else ""
         raise UserError(
             f"layout: one training asks for {need}, and the cluster has {cpus:g} CPUs ({DATA_CPUS} kept for data) and {gpus:g} GPUs "
@@ -115,6 +142,20 @@ def widest(layout: Layout) -> int:
     if layout.gangs != "auto" and layout.gangs > fits:
         raise UserError(f"layout.gangs: {layout.gangs} side by side asked for; the cluster holds {fits}. Allowed: 1 to {fits}, or auto.")
     return fits if layout.gangs == "auto" else layout.gangs
+
+
+def workers_of_each(layout: Layout, trainings: int) -> int:
+    """Workers each of so many trainings may have on the cluster as it is now."""
+    import ray
+
+    return layout.workers_of_each(_workers([n["Resources"] for n in ray.nodes() if n["Alive"]], layout), trainings)
+
+
+def starves_data() -> bool:
+    """Whether trainings hold every CPU, so that no data task could begin."""
+    import ray
+
+    return ray.available_resources().get("CPU", 0.0) < DATA_CPUS
 
 
 def _workers_on(node: dict[str, float], layout: Layout) -> int:

@@ -6,7 +6,9 @@ final scores pay for one start. Answers about models (logits, embeddings) are re
 
 from __future__ import annotations
 
+import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from heliostat.artifacts import Ensemble, Model, Predictor
+from heliostat.artifacts import Ensemble, Model
 from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.family import build
 from heliostat.core.layout import Layout
@@ -25,6 +27,8 @@ from heliostat.engine.channel import Channel
 from heliostat.engine.orders import ModelSource, Order, Reply
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
+MAX_LOSSES = 3
+"""Gangs an order may lose before it counts as failed."""
 
 
 class Engine:
@@ -60,8 +64,9 @@ class Engine:
         gangs, self.gangs = self.gangs, []
         for gang in gangs:
             gang.dismiss()
+        until = time.monotonic() + self.layout.grace_s  # trainings that are interrupted save, all of them at once
         for gang in gangs:
-            gang.close(leaving=self._channel.leave)
+            gang.close(max(0.0, until - time.monotonic()), leaving=self._channel.leave)
         if self._connection is not None:
             from heliostat.engine import cluster
 
@@ -71,11 +76,12 @@ class Engine:
     # Gangs and orders
 
     def widest(self) -> int:
-        """Gangs that fit side by side."""
+        """Gangs that fit side by side; of gangs that may be wider or narrower, no more than the run wants."""
         from heliostat.engine import cluster
 
         self.connect()
-        return cluster.widest(self.layout)
+        fits = cluster.widest(self.layout)
+        return min(fits, self.side_by_side) if self.layout.is_elastic() else fits
 
     def muster(self, count: int) -> list[Any]:
         """At least `count` gangs, starting those that are missing."""
@@ -83,10 +89,18 @@ class Engine:
 
         self.connect()
         while len(self.gangs) < count:
-            self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs).start())
+            self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs, self._width()).start())
             self._named += 1
             self._channel.open()
         return self.gangs[:count]
+
+    def _width(self) -> int:
+        """Workers of the next gang, at most."""
+        from heliostat.engine import cluster
+
+        if not self.layout.is_elastic():
+            return self.layout.workers
+        return cluster.workers_of_each(self.layout, min(self.side_by_side, self.room()))
 
     def room(self) -> int:
         """Gangs that fit the cluster as it is now, 0 when it has shrunk below one."""
@@ -114,13 +128,19 @@ class Engine:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
         local = self._connection is not None and self._connection.local
         if local and not self.layout.gpus_per_worker:
-            return max(1, self.layout.training_cpus() // (self.layout.workers * side_by_side))
+            workers = self.layout.workers_of_each(int(self.layout.training_cpus() // self.layout.cpus_per_worker), side_by_side)
+            return max(1, self.layout.training_cpus() // (workers * side_by_side))
         return max(1, int(self.layout.cpus_per_worker))
 
     def perform(self, order: Order) -> Reply:
         """One order on the first gang, with every core it may use; raises what went wrong."""
-        gang = self.muster(1)[0]
-        return checked(gang.perform(order.model_copy(update={"threads": self.threads()})))
+        for _ in range(MAX_LOSSES):
+            gang = self.muster(1)[0]
+            reply = gang.perform(order.model_copy(update={"threads": self.threads()}))
+            if reply.reason != "closed":
+                break
+            self.release(gang)
+        return checked(reply)
 
     def perform_all(self, orders: Sequence[Order]) -> list[Reply]:
         """Independent orders, spread over the gangs; replies in the order given."""
@@ -135,6 +155,8 @@ class Engine:
 
     def tell(self, event: dict[str, Any]) -> None:
         """Hand an event to the listeners. Events of gangs come from a thread of their own."""
+        if event["kind"] == "told":
+            self.show.message(event["text"])
         for listener in list(self.listeners):
             listener(event)
 
@@ -142,55 +164,63 @@ class Engine:
 
     def map_pieces(self, pieces: list[dict[str, Any]], function: Callable[[dict[str, Any]], Any]) -> Iterator[Any]:
         """`function(piece)` gives a pyarrow table; the tables, in piece order, made by Ray Data."""
-        from heliostat.engine import rows
+        from heliostat.engine import cluster, rows
 
         self.connect()
+        if self.layout.is_elastic() and cluster.starves_data():
+            for gang in list(self.gangs):  # one that came back after a loss has taken what was left
+                self.release(gang)
         return rows.read(pieces, function)
 
-    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource) -> Path:
-        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`."""
+    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource, keep: str | None = None) -> Path:
+        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`. `keep` is a slice to keep."""
         from heliostat.engine import streams
 
-        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision])
+        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision, keep])
         if asked in self._prepared:
             return self._prepared[asked]
         folder = Path(model.folder)
         tokenizer = sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
-        function = streams.Tokenise(model.folder, task, tuple(labels))
+        function = streams.Tokenise(model.folder, task, tuple(labels), keep)
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
         self._prepared[asked] = made
         return made
 
     # Answers about models
 
-    def predict(self, predictor: Predictor, files: list[Path], *, task: Any, show: str = "") -> np.ndarray:
-        """Logits float32 [rows, labels] in corpus order; for an ensemble log-probabilities of its weighted mean."""
+    def predict(self, predictor: Any, files: list[Path], *, task: Any, show: str = "") -> np.ndarray:
+        """Answers float32 [rows, ...] in corpus order; for an ensemble log-probabilities of its weighted mean."""
         return combined(predictor, self.predict_each(members(predictor), files, task=task))
 
-    def predict_each(self, models: Sequence[Model], files: list[Path], *, task: Any) -> list[np.ndarray]:
-        """Logits of several models on the same rows, computed side by side."""
+    def predict_each(self, models: Sequence[Any], files: list[Path], *, task: Any) -> list[np.ndarray]:
+        """Answers of several models about the same rows, computed side by side; a base model answers with the head it has."""
         from heliostat.engine.predict import Predict
 
         orders: list[tuple[Path, Order]] = []
         for model in models:
-            source = ModelSource(folder=str(model.path))
+            source, labels = self._source(model, task)
             own = own_task(model, task)
-            rows = self.prepare(files, task=own, labels=model.labels, model=source)
+            rows = self.prepare(files, task=own, labels=labels or (), model=source)
             out = self.cache / "logits" / f"{fingerprint([content_of(model), rows.name])}.npy"
-            orders.append((out, Predict(task=own, model=source, labels=model.labels, rows=rows, out=out)))
+            orders.append((out, Predict(task=own, model=source, labels=labels or (), rows=rows, out=out)))
         return self._answers(orders)
 
     def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
         """Unit vectors float32 [texts, width]; of an ensemble such that a cosine is the weighted mean of its members'."""
+        return self.embed_rows(predictor, {"text": list(texts)}, task=task)
+
+    def embed_rows(self, predictor: Any, inputs: dict[str, list[Any]], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [rows, width] of raw rows, given by their columns."""
         from heliostat.engine.predict import Embed
 
+        told = _told(inputs)
         orders: list[tuple[Path, Order]] = []
         for part in members(predictor):
-            source, labels = self._source(part)
+            source, labels = self._source(part, task)
             own = own_task(part, task)
-            out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), list(texts)])}.npy"
-            orders.append((out, Embed(task=own, model=source, labels=labels, texts=tuple(texts), out=out)))
+            out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), told])}.npy"
+            orders.append((out, Embed(task=own, model=source, labels=labels, inputs=inputs, out=out)))
         vectors = self._answers(orders)
         weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
         return np.concatenate([v * np.sqrt(w) for v, w in zip(vectors, weights, strict=True)], axis=1).astype(np.float32)
@@ -199,40 +229,45 @@ class Engine:
         self.perform_all([order for out, order in orders if not out.exists()])
         return [np.load(out) for out, _ in orders]
 
-    def latency(self, predictor: Any, texts: Sequence[str], *, task: Any) -> dict[str, float]:
-        """{"p50", "p99"}: milliseconds of one text at a time; the members of an ensemble answer one after another."""
-        took = sum(np.asarray(self._time(part, texts, task)["ms"]) for part in members(predictor))
+    def latency(self, predictor: Any, inputs: dict[str, list[Any]], *, task: Any) -> dict[str, float]:
+        """{"p50", "p99"}: milliseconds of one row at a time; the members of an ensemble answer one after another."""
+        took = sum(np.asarray(self._time(part, inputs, task)["ms"]) for part in members(predictor))
         return {"p50": round(float(np.percentile(took, 50)), 3), "p99": round(float(np.percentile(took, 99)), 3)}
 
-    def _time(self, part: Any, texts: Sequence[str], task: Any) -> dict[str, Any]:
+    def _time(self, part: Any, inputs: dict[str, list[Any]], task: Any) -> dict[str, Any]:
         from heliostat.engine.predict import Time
 
-        source, labels = self._source(part)
+        source, labels = self._source(part, task)
         task = own_task(part, task)
-        mark = fingerprint([content_of(part), task.identity(), list(texts), self.layout.dump()])
+        mark = fingerprint([content_of(part), task.identity(), _told(inputs), self.layout.dump()])
         path = self.cache / "latency" / f"{mark}.json"
         known = read_json(path)
         if known is None:
-            known = self.perform(Time(task=task, model=source, labels=labels, texts=tuple(texts))).value
+            known = self.perform(Time(task=task, model=source, labels=labels, inputs=inputs)).value
             write_json(path, known)
         return known
 
-    def size(self, model: Any) -> tuple[int, int]:
-        """(parameters, bytes of weights) of a pretrained model."""
+    def weights_bytes(self, model: Any) -> int:
+        """Bytes of the weights of a pretrained model; 0 for a hub id."""
         from heliostat.engine.models import folder_bytes
 
         folder = model.folder()
-        return int(self._time(model, ("size",), _task())["params"]), folder_bytes(folder) if folder else 0
+        return folder_bytes(folder) if folder else 0
+
+    def params(self, part: Any, inputs: dict[str, list[Any]], *, task: Any) -> int:
+        """Parameters of a pretrained model."""
+        return int(self._time(part, inputs, task)["params"])
 
     @staticmethod
-    def _source(part: Any) -> tuple[ModelSource, tuple[str, ...] | None]:
+    def _source(part: Any, task: Any) -> tuple[ModelSource, tuple[str, ...] | None]:
         if isinstance(part, Model):
             return ModelSource(folder=str(part.path)), part.labels
-        return source_of(part), None
+        return source_of(part), () if task.base == "itself" else None
 
 
-def _task() -> Any:
-    return build("tasks", "text_classification")
+def _told(inputs: dict[str, list[Any]]) -> Any:
+    """Raw rows as what stands for them in a fingerprint."""
+    return {name: [hashlib.sha256(v).hexdigest() if isinstance(v, bytes) else v for v in values] for name, values in inputs.items()}
 
 
 def own_task(model: Any, task: Any) -> Any:

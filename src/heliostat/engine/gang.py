@@ -6,6 +6,7 @@ stopped. A gang starts once; its next trial starts in milliseconds.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,12 +16,11 @@ from typing import Any
 import ray
 
 from heliostat.core.layout import Layout
-from heliostat.engine import worker
-from heliostat.engine.mailbox import open_mailbox
+from heliostat.engine import failures, worker
+from heliostat.engine.mailbox import About, open_mailbox
 from heliostat.engine.orders import Order, Reply
 
-RESTARTS = 8
-"""How often Ray Train may restart the workers of one gang."""
+FOR_EVER = -1
 HELLO_S = 5.0
 """Seconds its mailbox is waited for."""
 
@@ -32,6 +32,8 @@ class Gang:
     name: str
     layout: Layout
     log_folder: Path
+    most: int | None = None
+    """Workers it may have, when the cluster has room for them; None is as many as the layout says."""
     mailbox: Any = None
     holds: int | None = None
     """The trial whose training is still in the workers' memory."""
@@ -39,34 +41,52 @@ class Gang:
 
     def start(self) -> Gang:
         """Start the workers in the background; orders may be given at once and wait until they are up."""
-        self.mailbox = open_mailbox()
+        self.most = self.most or self.layout.workers
+        self.mailbox = open_mailbox(About(self.name, str(self.log_folder), self.layout.hang_s, self.most))
         self._thread = threading.Thread(target=self._hold, name=self.name, daemon=True)
         self._thread.start()
         return self
 
     def _hold(self) -> None:
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train import FailureConfig, RunConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
+        from heliostat.engine.restarts import Restarts
+
         gpu = self.layout.gpus_per_worker > 0
-        resources = {"CPU": self.layout.cpus_per_worker, **({"GPU": self.layout.gpus_per_worker} if gpu else {})}
         mailbox, why = self.mailbox, "the gang was closed"
+        told = {"mailbox": mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu, "hang_s": self.layout.hang_s}
         try:
             TorchTrainer(
                 worker.main,
-                train_loop_config={"mailbox": mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu},
-                scaling_config=ScalingConfig(num_workers=self.layout.workers, use_gpu=gpu, resources_per_worker=resources),
+                train_loop_config=told,
+                scaling_config=self._scaling(gpu),
                 torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
                 run_config=RunConfig(
-                    name=self.name, storage_path=str(self.log_folder / "ray-train"), failure_config=FailureConfig(max_failures=RESTARTS)
+                    name=self.name,
+                    storage_path=str(self.log_folder / "ray-train"),
+                    failure_config=FailureConfig(max_failures=FOR_EVER),
+                    callbacks=[Restarts(mailbox)],
                 ),
             ).fit()
         except Exception as error:  # noqa: BLE001  whatever it is, whoever waits on the mailbox must be told
-            why = f"{self.name} stopped: {worker.one_line(error)}; see {self.log_folder}"
+            why = f"{self.name} stopped: {failures.one_line(error)}; see {self.log_folder}"
         try:
             ray.get(mailbox.close.remote(why))
         except ray.exceptions.RayError:
             return  # the cluster is gone, and with it whoever waited
+
+    def _scaling(self, gpu: bool) -> Any:
+        from ray.train import ScalingConfig
+
+        least, most = self.layout.fewest(), self.most or self.layout.workers
+        resources = {"CPU": self.layout.cpus_per_worker, **({"GPU": self.layout.gpus_per_worker} if gpu else {})}
+        return ScalingConfig(
+            num_workers=(least, most) if least < most else most,
+            use_gpu=gpu,
+            resources_per_worker=resources,
+            elastic_resize_monitor_interval_s=math.inf,  # it would end a group in the middle of an order; ours grows between two
+        )
 
     def nodes(self) -> set[str]:
         """The nodes its workers last said hello from; empty while none has."""
@@ -78,7 +98,7 @@ class Gang:
 
     def up(self) -> Any:
         """A Ray reference that is there when all workers have come up."""
-        return self.mailbox.up.remote(self.layout.workers)
+        return self.mailbox.up.remote()
 
     def order(self, order: Order, name: str | None = None) -> Any:
         """Queue an order; a Ray reference to its `Reply`. With a `name` it can be withdrawn."""
@@ -93,7 +113,10 @@ class Gang:
 
     def perform(self, order: Order) -> Reply:
         """Queue an order and wait for its reply."""
-        return ray.get(self.order(order))
+        try:
+            return ray.get(self.order(order))
+        except ray.exceptions.RayActorError as error:
+            return Reply(error=f"the gang was lost: {type(error).__name__}", reason="closed")
 
     def dismiss(self) -> None:
         """Tell the workers to leave after the order at hand; returns at once."""

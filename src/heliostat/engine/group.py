@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from heliostat.engine.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,8 @@ class Group:
     rank: int = 0
     world: int = 1
     device: str = "cpu"
+    pulse: Pulse = field(default_factory=Pulse, compare=False)
+    """Every collective that ends is a mark of progress."""
 
     def barrier(self) -> None:
         """Wait for every worker."""
@@ -22,6 +26,7 @@ class Group:
             import torch.distributed as dist
 
             dist.barrier()
+        self.pulse.mark()
 
     def seed(self, value: int) -> None:
         """Seed torch's own generator of this worker's device (dropout draws from it).
@@ -35,12 +40,13 @@ class Group:
             torch.cuda.manual_seed(value)
 
     def mean(self, value: Any) -> Any:
-        """The mean over workers of a scalar tensor."""
+        """The mean over workers of a small tensor."""
         if self.world > 1:
             import torch.distributed as dist
 
             dist.all_reduce(value)
             value = value / self.world
+        self.pulse.mark()
         return value
 
     def gather(self, value: Any) -> list[Any]:
@@ -51,6 +57,7 @@ class Group:
 
         out: list[Any] = [None] * self.world
         dist.all_gather_object(out, value)
+        self.pulse.mark()
         return out
 
     def from_first(self, value: Any) -> Any:
@@ -58,9 +65,10 @@ class Group:
         return self.gather(value)[0] if self.world > 1 else value
 
     def assemble(self, parts: list[tuple[np.ndarray, np.ndarray]], rows: int) -> np.ndarray:
-        """One array [rows, ...] from every worker's (row indices, values) pieces."""
+        """One array [rows, ...] from every worker's (row indices, values) pieces; pieces that are shorter than others end in zeros."""
         pieces = [piece for worker in self.gather(parts) for piece in worker]
-        out = np.empty((rows, *pieces[0][1].shape[1:]), np.float32)
+        shape = np.max([values.shape[1:] for _, values in pieces], axis=0).astype(int)
+        out = np.zeros((rows, *shape), np.float32)
         for index, values in pieces:
-            out[index] = values
+            out[(index, *(slice(size) for size in values.shape[1:]))] = values
         return out

@@ -6,6 +6,8 @@ drawn from the training's own seed, so the second trial of a gang starts exactly
 
 from __future__ import annotations
 
+import copy
+import fnmatch
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from heliostat.core import seeds
-from heliostat.core.errors import RunFailed, UserError
+from heliostat.core.errors import RunFailed, UserError, nearest
 from heliostat.core.family import dump
-from heliostat.core.manifest import write_json
+from heliostat.core.manifest import read_json, write_json
+from heliostat.engine import adapters
 from heliostat.engine.copies import Original
 from heliostat.engine.orders import ModelSource
 
 KEPT = 3
+FACTS = "heliostat.json"
 
 
 class Store:
@@ -60,6 +64,11 @@ def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    folder = Path(source.folder)
+    if (folder / adapters.ADAPTER_FILE).exists():
+        told = read_json(folder / FACTS)
+        base, _ = open_model(ModelSource.model_validate(told["base"]), labels, task)
+        return adapters.beside(folder, base).eval(), []
     try:
         module, missing = task.model(source.folder, list(labels) if labels is not None else None, source.layers, source.revision)
     except (OSError, ValueError, KeyError) as error:
@@ -110,14 +119,31 @@ def keep_spread(module: Any, keep: int) -> None:
     module.config.num_hidden_layers = keep
 
 
-def freeze(module: Any, layers: int) -> None:
-    """Leave the first `layers` encoder layers and the embeddings out of training, in place."""
+def freeze(module: Any, layers: int | list[str]) -> None:
+    """Leave the first `layers` encoder layers and the embeddings out of training, or what patterns of names say, in place."""
+    if isinstance(layers, list):
+        return _freeze_named(module, layers)
     _, _, stack = encoder_layers(module)
     if layers > len(stack):
         raise UserError(f"train.freeze: {layers} layers asked for, and the model has {len(stack)}. Use at most {len(stack)}.")
     body = getattr(module, module.base_model_prefix, module)
     for part in [getattr(body, "embeddings", None) or body.get_input_embeddings(), *stack[:layers]]:
         part.requires_grad_(False)
+
+
+def _freeze_named(module: Any, patterns: list[str]) -> None:
+    named = dict(module.named_parameters())
+    for pattern in patterns:
+        found = fnmatch.filter(named, pattern)
+        if not found:
+            close = nearest(pattern, named)
+            hint = f" Did you mean '{close}'?" if close else ""
+            some = ", ".join(list(named)[:8])
+            raise UserError(f"train.freeze: '{pattern}' matches no parameter.{hint} There are {some} ...")
+        for name in found:
+            named[name].requires_grad_(False)
+    if not any(p.requires_grad for p in named.values()):
+        raise UserError(f"train.freeze: {patterns} freeze every parameter, and nothing is left to train. Leave the head out of them.")
 
 
 def encoder_layers(module: Any) -> tuple[Any, str, Any]:
@@ -144,19 +170,35 @@ def folder_bytes(folder: Path) -> int:
     return sum(p.stat().st_size for pattern in ("*.safetensors", "*.bin") for p in folder.glob(pattern))
 
 
-def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, before: np.ndarray, probe: dict[str, Any]) -> dict[str, Any]:
+def raw_logits(task: Any, module: Any, batch: dict[str, Any]) -> np.ndarray:
+    """What the model gives for one batch, float32."""
+    import torch
+
+    with torch.no_grad():
+        return task.logits(module, batch).float().numpy()
+
+
+Probe = tuple[dict[str, Any], np.ndarray]
+"""A batch, and the trained model's own logits for it [rows, ...]."""
+
+
+def export(module: Any, out: Path, *, base: Any, source: ModelSource, processor: Any, task: Any, probe: Probe) -> dict[str, Any]:
     """Save `module` to `out`, reopen it as a user would, and check it before it counts.
 
-    `base` is the model training started from; `before` [rows, labels] are the trained model's own logits for the
-    batch `probe`, taken before saving (with adapters not yet merged). Returns {"params", "bytes"}.
+    `base` (from `source`) is the model training started from; the probe was taken before saving, with adapters not yet merged.
+    An adapter that cannot be merged is saved alone, to be put beside its base. Returns {"params", "bytes"}.
     """
     import torch
-    from transformers import AutoModelForSequenceClassification
 
+    batch, before = probe
     out.mkdir(parents=True, exist_ok=True)
     module.save_pretrained(out, safe_serialization=True)
-    tokenizer.save_pretrained(out)
-    again, info = AutoModelForSequenceClassification.from_pretrained(out, output_loading_info=True, dtype="float32")
+    processor.save_pretrained(out)
+    alone = (out / adapters.ADAPTER_FILE).exists()
+    if alone:
+        again, info = adapters.beside(out, copy.deepcopy(base)), dict[str, Any](missing_keys=[], unexpected_keys=[])
+    else:
+        again, info = task.reopen(out)
     state, original = again.state_dict(), base.state_dict()
     empty = [name for name, value in state.items() if value.numel() == 0]
     if info["missing_keys"] or info["unexpected_keys"] or empty:
@@ -164,11 +206,12 @@ def export(module: Any, base: Any, tokenizer: Any, out: Path, *, task: Any, befo
         raise RunFailed(f"the exported model in '{out}' is not whole: {wrong}, empty tensors {empty[:5]}.")
     if all(name in original and torch.equal(state[name], original[name]) for name in state):
         raise RunFailed(f"the exported model in '{out}' equals the one it started from: nothing was learned, or no adapter was merged.")
-    with torch.no_grad():
-        after = task.logits(again.eval(), probe).float().numpy()
+    after = raw_logits(task, again.eval(), batch)
     gap = float(np.abs(after - before).max())
     if not gap <= 1e-3 * (1.0 + float(np.abs(before).max())):  # float32 addition order of a merged adapter stays far below this
         raise RunFailed(f"the exported model in '{out}' answers differently from the trained one (largest gap {gap:.2g} in logits).")
-    facts = {"params": count(again), "bytes": folder_bytes(out), "largest_logit_gap": gap}
-    write_json(out / "heliostat.json", {**facts, "task": dump(task), "verified": True})
+    size = folder_bytes(out) + (folder_bytes(Path(source.folder)) if alone else 0)
+    facts = {"params": count(again), "bytes": size, "largest_logit_gap": gap}
+    told = {"task": dump(task), "verified": True} | ({"base": source.model_dump()} if alone else {})
+    write_json(out / FACTS, {**facts, **told})
     return facts

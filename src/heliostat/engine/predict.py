@@ -1,24 +1,35 @@
-"""Orders about models in use: logits, embeddings, latency. Each worker does its share of the batches."""
+"""Orders about models in use: answers, embeddings, latency. Each worker does its share of the batches."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from heliostat.core import seeds
 from heliostat.engine.group import Group
 from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.streams import Rows, open_tokenizer, opened
+from heliostat.engine.streams import UNITS, Rows, opened, processor
 
 ROWS = 32
 """Rows of one forward pass."""
 
 
-class Predict(Order):
-    """Logits of prepared rows, written to `out` as float32 .npy [rows, labels] in row order."""
+class InUse(Order):
+    """Base of orders about rows that a model answers, some rows at once."""
+
+    at_once: int = ROWS
+    """Rows of one forward pass."""
+
+    def smaller(self) -> Self | None:
+        return self.model_copy(update={"at_once": -(-self.at_once // 2)}) if self.at_once > 1 else None
+
+
+class Predict(InUse):
+    """Answers about prepared rows, written to `out` as float32 .npy [rows, ...] in row order."""
 
     model: ModelSource
     labels: tuple[str, ...]
@@ -28,59 +39,63 @@ class Predict(Order):
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task)
         rows = opened(self.rows)
-        pad = pad_id(self.model.folder)
-        logits_NC = forward(module, rows, self.task, pad, worker.group)
+        answers = forward(module, rows, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            np.save(self.out, logits_NC)
+            np.save(self.out, answers)
         return {"rows": len(rows)}
 
 
-class Embed(Order):
-    """Unit vectors of texts, written to `out` as float32 .npy [texts, width]."""
+class Embed(InUse):
+    """Unit vectors of raw inputs, written to `out` as float32 .npy [rows, width]."""
 
     model: ModelSource
     labels: tuple[str, ...] | None = None
-    texts: tuple[str, ...]
+    inputs: dict[str, list[Any]]
+    """Columns of the rows."""
     out: Path
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        vectors_ND = embedded(module, self.texts, self.task, open_tokenizer(self.model.folder), worker.group)
+        vectors_ND = embedded(module, self.inputs, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
-        return {"rows": len(self.texts)}
+        return {"rows": len(vectors_ND)}
 
 
 class Time(Order):
-    """Milliseconds per text, one text at a time, tokenising included."""
+    """Milliseconds per row, one row at a time, from its raw input."""
 
     model: ModelSource
     labels: tuple[str, ...] | None = None
-    texts: tuple[str, ...]
+    inputs: dict[str, list[Any]]
+    """Columns of the rows."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
         import torch
 
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        tokenizer = open_tokenizer(self.model.folder)
+        prepared = processor(self.task, self.model.folder)
         call = self.task.embed if self.labels is None else self.task.logits
+        rows = range(len(next(iter(self.inputs.values()))))
         took = []
         with torch.no_grad():
-            for text in (*self.texts[:3], *self.texts):  # the first three warm up and are not counted
+            for i in (*rows[:3], *rows):  # the first three warm up and are not counted
                 began = time.perf_counter()
-                encoded = self.task.tokenise({"text": [text]}, tokenizer, [])
-                call(module, on(self.task.collate(encoded, tokenizer.pad_token_id or 0), worker.group.device)).cpu()
+                encoded = encode({name: [values[i]] for name, values in self.inputs.items()}, self.task, prepared, [0])
+                call(module, on(self.task.collate(encoded, prepared), worker.group.device)).cpu()
                 took.append(1e3 * (time.perf_counter() - began))
         from heliostat.engine.models import count
 
-        return {"ms": took[3:], "params": count(module)}
+        return {"ms": took[min(3, len(rows)) :], "params": count(module)}
 
 
-def pad_id(folder: str) -> int:
-    """The padding token of a model's tokenizer."""
-    return open_tokenizer(folder).pad_token_id or 0
+def encode(inputs: dict[str, list[Any]], task: Any, prepared: Any, index: Sequence[int]) -> dict[str, list[Any]]:
+    """Model inputs of raw rows that have no target; what is random about them is drawn from their place `index`."""
+    encoded = task.tokenise(inputs, prepared, [])
+    encoded.pop(UNITS, None)
+    return task.drawn(encoded, [seeds.rng(0, "predict", i) for i in index], prepared) if task.is_drawn else encoded
 
 
 def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
@@ -88,14 +103,14 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
     return batch if device == "cpu" else {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group) -> np.ndarray:
-    """Logits [rows, labels] of every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
+def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
+    """Answers [rows, ...] about every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
 
-    Every worker makes the same number of forward passes, as ZeRO 3 needs.
+    Every worker makes the same number of forward passes, as ZeRO 3 needs. What is random about a row is the same every time.
     """
     import torch
 
-    batches = list(rows.by_length(ROWS))
+    batches = list(rows.by_length(at_once))
     mine = list(_dealt(batches, group))
     was_training = module.training
     module.eval()
@@ -104,39 +119,44 @@ def forward(module: Any, rows: Rows, task: Any, pad: int, group: Group) -> np.nd
         module.to(group.device)
     with torch.no_grad():
         for index, counts in mine:
-            batch = on(task.collate(columns(rows, index), pad), group.device)
-            logits = task.logits(module, batch).float().cpu().numpy()
+            batch = on(batch_of(rows, index, task, prepared, (0, "valid")), group.device)
+            answers = task.answers(task.logits(module, batch), batch).cpu().numpy()
             if counts:
-                parts.append((index, logits))
+                parts.append((index, answers))
     module.train(was_training)
     return group.assemble(parts, len(rows))
 
 
-def embedded(module: Any, texts: Sequence[str], task: Any, tokenizer: Any, group: Group) -> np.ndarray:
-    """Unit vectors float32 [texts, width] on every worker, each of which makes the same number of forward passes."""
+def batch_of(rows: Rows, index: np.ndarray, task: Any, prepared: Any, names: tuple[Any, ...]) -> dict[str, Any]:
+    """The tensors of the rows at `index`; what is random about a row comes from `names` (a seed first) and the row's id alone."""
+    taken = rows.take(index)
+    chosen = {name: taken[name] for name in rows.columns}
+    if task.is_drawn:
+        chosen = task.drawn(chosen, [seeds.rng(*names, row) for row in taken["id"]], prepared)
+    return task.collate(chosen, prepared)
+
+
+def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
+    """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes."""
     import torch
 
-    encoded = task.tokenise({"text": list(texts)}, tokenizer, [])
-    order_N = np.argsort([-len(ids) for ids in encoded["input_ids"]], kind="stable")
+    count = len(next(iter(inputs.values())))
+    encoded = encode(inputs, task, prepared, range(count))
+    lengths = [len(ids) for ids in encoded["input_ids"]] if "input_ids" in encoded else [1] * count
+    order_N = np.argsort(-np.asarray(lengths), kind="stable")
     parts = []
     with torch.no_grad():
-        for index, counts in _dealt([order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)], group):
+        for index, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):
             rows = {name: [values[i] for i in index] for name, values in encoded.items()}
-            batch = on(task.collate(rows, tokenizer.pad_token_id or 0), group.device)
-            vectors = task.embed(module, batch).float().cpu().numpy()
+            vectors = task.embed(module, on(task.collate(rows, prepared), group.device)).float().cpu().numpy()
             if counts:
                 parts.append((index, vectors))
-    return group.assemble(parts, len(texts))
-
-
-def columns(rows: Rows, index: np.ndarray) -> dict[str, list[Any]]:
-    """Model inputs of the rows at `index`."""
-    taken = rows.take(index)
-    return {name: taken[name] for name in rows.columns}
+    return group.assemble(parts, count)
 
 
 def _dealt(batches: list[np.ndarray], group: Group) -> Iterator[tuple[np.ndarray, bool]]:
     """This worker's batches; a worker that is one short repeats the first one, uncounted."""
     for start in range(0, len(batches), group.world):
+        group.pulse.mark()
         at = start + group.rank
         yield (batches[at], True) if at < len(batches) else (batches[0], False)

@@ -8,7 +8,7 @@ and W = 1, 2, 4 train on the same global batches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,16 +18,21 @@ import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.manifest import fingerprint, read_json, write_json
+from heliostat.engine.gather import Chunks
 
-VERSION = 1
+VERSION = 2
+TARGET, UNITS = "target", "units"
+KEPT = "slice:"
+"""Before the names of slices that stay with prepared rows."""
 
 
 class Rows:
     """Prepared rows: a table that is looked into, never read whole."""
 
     def __init__(self, table: Any):
-        self._table = table
-        self.columns = [c for c in table.column_names if c not in ("id", "weight")]
+        self._table, self._chunks = table, Chunks(table)
+        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS) and not c.startswith(KEPT)]
+        """What a task makes a batch of."""
         self.lengths_N = self._lengths()
 
     def __len__(self) -> int:
@@ -40,12 +45,36 @@ class Rows:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
-        table = self._table.take(np.asarray(indices, dtype=np.int64))
-        return {name: table.column(name).to_pylist() for name in table.column_names}
+        batch = self._chunks.take(np.asarray(indices, dtype=np.int64))
+        return {name: batch.column(name).to_pylist() for name in self._table.column_names}
 
     def column(self, name: str) -> np.ndarray:
-        """A scalar column as a numpy array [rows]."""
-        return self._table.column(name).to_numpy()
+        """A scalar column or a kept slice as a numpy array [rows]; `KeyError` when there is none."""
+        return self._table.column(KEPT + name if KEPT + name in self._table.column_names else name).to_numpy()
+
+    def targets(self, task: Any) -> np.ndarray:
+        """What the task's metrics compare answers with, [rows, ...]."""
+        return task.stacked(self._table.column(TARGET).to_pylist())
+
+    def strata(self) -> np.ndarray:
+        """The class of each row [rows], where targets are classes; one class for all where they are not."""
+        import pyarrow as pa
+
+        whole = pa.types.is_integer(self._table.schema.field(TARGET).type)
+        return self.column(TARGET) if whole else np.zeros(len(self), dtype=np.int64)
+
+    def classes(self) -> np.ndarray:
+        """Every target that is a class, of all rows one after another."""
+        import pyarrow as pa
+
+        column = self._table.column(TARGET).combine_chunks()
+        flat = column.flatten() if pa.types.is_list(column.type) else column
+        targets = flat.to_numpy(zero_copy_only=False)
+        return targets[targets >= 0] if pa.types.is_integer(flat.type) else np.zeros(0, dtype=np.int64)
+
+    def trainable(self) -> np.ndarray:
+        """Indices of the rows that have something to train on, rising."""
+        return np.flatnonzero(self.column(UNITS) > 0)
 
     def by_length(self, rows: int) -> Iterator[np.ndarray]:
         """All row indices, longest first, in batches of `rows`: the least padding for prediction."""
@@ -82,8 +111,8 @@ def opened(folder: Path) -> Prepared:
 
 
 def rows_in(folder: Path) -> int:
-    """Rows of a prepared split, without opening it."""
-    return int(read_json(folder / "manifest.json")["rows"])
+    """Rows of a prepared split that can be trained on, without opening it."""
+    return int(read_json(folder / "manifest.json")["trainable"])
 
 
 def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: Any, map_pieces: Any) -> Path:
@@ -93,26 +122,29 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     per piece, in order.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     labels = list(function.labels)
-    mark = fingerprint({"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity})
+    what = {"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity}
+    mark = fingerprint(what | ({"keep": function.keep} if function.keep else {}))
     place = folder / mark
     if read_json(place / "manifest.json") is not None:
         return place
     place.mkdir(parents=True, exist_ok=True)
     pieces = [{"file": str(f)} for f in files]
-    rows = tokens = 0
+    rows = tokens = trainable = 0
     writer = None
     temporary = place / "rows.arrow.tmp"
     for table in map_pieces(pieces, function):
         writer = writer or pa.ipc.new_file(str(temporary), table.schema)
         writer.write_table(table)
         rows += table.num_rows
-        tokens += sum(len(x) for x in table.column("input_ids").to_pylist()) if "input_ids" in table.column_names else 0
+        trainable += int((table.column(UNITS).to_numpy() > 0).sum())
+        tokens += pc.sum(pc.list_value_length(table.column("input_ids"))).as_py() or 0 if "input_ids" in table.column_names else 0
     assert writer is not None
     writer.close()
     temporary.rename(place / "rows.arrow")
-    write_json(place / "manifest.json", {"rows": rows, "tokens": tokens, "labels": labels})
+    write_json(place / "manifest.json", {"rows": rows, "trainable": trainable, "tokens": tokens, "labels": labels})
     return place
 
 
@@ -120,9 +152,11 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
 class Tokenise:
     """Turns one parquet file into model inputs; runs where Ray Data puts it."""
 
-    tokenizer_folder: str
+    model_folder: str
     task: Any
     labels: tuple[str, ...]
+    keep: str | None = None
+    """A slice column that stays with the rows."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -130,33 +164,37 @@ class Tokenise:
 
         table = pq.read_table(piece["file"])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
-        encoded = self.task.tokenise(columns, open_tokenizer(self.tokenizer_folder), list(self.labels))
-        return pa.table({"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), **encoded})
+        encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
+        units = encoded.pop(UNITS, [1.0] * table.num_rows)
+        fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
+        if self.keep is not None and self.keep in columns:
+            fixed[KEPT + self.keep] = columns[self.keep]
+        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **encoded})
+
+
+def processor(task: Any, folder: str) -> Any:
+    """What turns raw input into model inputs, opened once in this process; `UserError` when a model has none."""
+    kind: Any = type(task)
+    return _processor(kind, folder)
 
 
 @lru_cache(maxsize=8)
-def open_tokenizer(folder: str) -> Any:
-    """The tokenizer of a model folder or hub id; `UserError` when there is none."""
-    from transformers import AutoTokenizer
+def _processor(kind: Any, folder: str) -> Any:
     from transformers.utils import logging
 
     from heliostat.core.errors import UserError
 
     logging.set_verbosity_error()
     try:
-        return AutoTokenizer.from_pretrained(folder)
+        return kind().processor(folder)
     except (OSError, ValueError) as error:
-        raise UserError(f"model.path: no tokenizer can be opened in '{folder}': {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        raise UserError(f"model.path: nothing that turns {kind.reads} into model inputs can be opened in '{folder}': {said}") from None
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
     """Updates that see every row once; the last one may be smaller."""
     return -(-rows // batch)
-
-
-def total_steps(rows: int, batch: int, epochs: float) -> int:
-    """Updates of a whole training, at least one."""
-    return max(1, round(epochs * steps_per_epoch(rows, batch)))
 
 
 @dataclass(frozen=True)
@@ -168,18 +206,41 @@ class Micro:
 
 
 class Batches:
-    """The global batches of a training, and one worker's share of each."""
+    """The global batches of a training, and one worker's share of each; `index_N` are the rows it trains on."""
 
-    def __init__(self, rows: int, batch: int, accumulation: int, seed: int, rank: int = 0, world: int = 1):
-        self.rows, self.batch, self.accumulation = rows, batch, accumulation
+    def __init__(
+        self,
+        index_N: np.ndarray,
+        batch: int,
+        accumulation: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        order: Callable[[int], np.ndarray] | None = None,
+    ):
+        self.index_N, self.rows, self.batch, self.accumulation = index_N, len(index_N), batch, accumulation
         self.seed, self.rank, self.world = seed, rank, world
+        self._permuted = order or (lambda epoch: seeds.rng(seed, "order", epoch).permutation(self.rows))
         self._epoch: tuple[int, np.ndarray] | None = None
 
     def order(self, epoch: int) -> np.ndarray:
-        """Row indices of an epoch, in training order: a pure function of (seed, epoch, number of rows)."""
+        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows), random or as `order` permutes them."""
         if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = (epoch, seeds.rng(self.seed, "order", epoch).permutation(self.rows))
+            self._epoch = (epoch, self.index_N[self._permuted(epoch)])
         return self._epoch[1]
+
+    def steps(self, epochs: float) -> int:
+        """Updates of `epochs` passes over the rows, at least one."""
+        return max(1, round(epochs * steps_per_epoch(self.rows, self.batch)))
+
+    def progress(self, step: int) -> float:
+        """Epochs that are done before update `step`."""
+        return step / steps_per_epoch(self.rows, self.batch)
+
+    def epoch(self, step: int) -> int:
+        """The epoch that update `step` belongs to."""
+        return step // steps_per_epoch(self.rows, self.batch)
 
     def whole(self, step: int) -> np.ndarray:
         """Row indices of the global batch of update `step`."""

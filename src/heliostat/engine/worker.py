@@ -13,8 +13,14 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from heliostat.engine import failures, notice
 from heliostat.engine.group import Group
+from heliostat.engine.heartbeat import Heartbeat
+from heliostat.engine.mailbox import LEAVE
 from heliostat.engine.orders import Reply
+
+LISTEN_EVERY_S = 1.0
+"""How often a worker that waits for an order looks whether it has to leave."""
 
 
 class Worker:
@@ -25,6 +31,8 @@ class Worker:
 
         self.group, self.mailbox, self.name = group, mailbox, name
         self.models = Store()
+        self.life = 0
+        """Which of the gang's groups it belongs to."""
         self.kept: dict[str, Any] = {}
         """What an order leaves for the next one (the training that is still in memory)."""
         self._posted = 0.0
@@ -41,33 +49,42 @@ class Worker:
 
     def perform(self, order: Any) -> Reply:
         """Perform one order; an error becomes a reply with the reason it belongs to."""
+        self.group.pulse.begin(self.current)
+        reply = self._tried(order)
+        self.group.pulse.end()
+        if reply.error is not None:
+            self.drop()
+        if reply.reason == "memory":
+            _give_memory_back()
+        return reply
+
+    def _tried(self, order: Any) -> Reply:
         import torch
 
-        from heliostat.core.errors import Diverged, UserError
-
         torch.set_num_threads(order.threads)
-        began = time.monotonic()
+        began, pulse = time.monotonic(), self.group.pulse
         try:
             return Reply(value=order.perform(self), seconds=time.monotonic() - began)
-        except Diverged as error:
-            return self._failed("diverged", str(error), began)
-        except UserError as error:
-            return self._failed("request", str(error), began)
-        except Exception as error:
-            traceback.print_exc()
-            if self.group.world > 1:  # the others may wait inside a collective: only a new group is safe
-                self._answer_and_leave(Reply(error=one_line(error), reason="exception", seconds=time.monotonic() - began))
-                raise
-            return self._failed("exception", one_line(error), began)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is sorted, and whoever waits is told
+            reply = failures.failed(error, alone=self.group.world == 1, seconds=time.monotonic() - began, step=pulse.step)
+            if reply.reason not in ("request", "diverged", "preempted"):
+                traceback.print_exc()
+            return reply
 
-    def _failed(self, reason: Any, error: str, began: float) -> Reply:
-        self.drop()
-        return Reply(error=error, reason=reason, seconds=time.monotonic() - began)
+    def must_leave(self, reply: Reply) -> bool:
+        """Whether only a new group is safe after it: the others may wait inside a collective, or this process is broken."""
+        alone = self.group.world == 1
+        return reply.reason == "preempted" or (reply.reason in ("exception", "memory", "lost") and not alone) or _broken(reply)
 
-    def _answer_and_leave(self, reply: Reply) -> None:
+    def answer(self, reply: Reply) -> None:
+        """Answer the order at hand; a failure may come from any rank, and one that another worker caused is that one's to tell."""
         import ray
 
-        ray.get(self.mailbox.answer.remote(self.current, reply))
+        if reply.error is None:
+            if self.group.rank == 0:
+                self.mailbox.answer.remote(self.current, reply, self.life)  # calls of one caller arrive in their order: `take` follows
+        elif reply.reason != "lost":
+            ray.get(self.mailbox.answer.remote(self.current, reply, self.life, leaving=self.must_leave(reply)))
 
     def drop(self) -> None:
         """Let go of what the last order left."""
@@ -81,22 +98,40 @@ class Worker:
     def ask_ahead(self) -> None:
         """Ask for the next order now: what is left to do of this one does not take long."""
         if self._asked is None:
-            self._asked = self.mailbox.take.remote(self.group.rank, self.current)
+            self._asked = self.mailbox.take.remote(self.group.rank, self.current, self.life)
 
-    def take(self) -> tuple[int, Any]:
-        """The next order; waits for one."""
+    def take(self) -> Any:
+        """The next order, None when the gang is closed; waits for one. `failures.Left` when a new group is to take this one's place."""
         import ray
 
         self.ask_ahead()
         asked, self._asked = self._asked, None
-        self.current, order = ray.get(asked)
-        return self.current, order
+        told = False
+        while not ray.wait([asked], timeout=LISTEN_EVERY_S)[0]:
+            if not told and notice.given():
+                self.mailbox.leave.remote(self.life)  # it answers what is asked, on every rank
+                told = True
+        number, order = ray.get(asked)
+        if number == LEAVE:
+            raise failures.Left("preempted", "the workers make place for a new group")
+        self.current = number
+        return order
 
 
-def one_line(error: BaseException) -> str:
-    """An exception as `Type: message`, without its traceback."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[-1] if text else ''}"
+def _broken(reply: Reply) -> bool:
+    """Whether the process can do nothing more: an error of CUDA's stays with its context."""
+    return reply.reason == "exception" and ("CUDA error" in str(reply.error) or "AcceleratorError" in str(reply.error))
+
+
+def _give_memory_back() -> None:
+    """What a failed try held, once nothing refers to it any more."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def main(config: dict[str, Any]) -> None:
@@ -108,19 +143,23 @@ def main(config: dict[str, Any]) -> None:
     rank, world = context.get_world_rank(), context.get_world_size()
     _write_to(Path(config["log_folder"]) / f"{config['name']}-rank-{rank}.log")
     group = Group(rank, world, _device(config["gpu"]))
-    worker = Worker(group, config["mailbox"], config["name"])
+    worker, heartbeat = Worker(group, config["mailbox"], config["name"]), None
     try:
-        ray.get(worker.mailbox.hello.remote(rank, {"pid": os.getpid(), "node": ray.get_runtime_context().get_node_id()}))
-        while True:
-            number, order = worker.take()
-            if order is None:
-                return
+        own = ray.get_runtime_context()
+        ray.get(own.current_actor.execute.remote(notice.heed))  # Ray Train leaves the main thread free, and signals need it
+        info = {"pid": os.getpid(), "node": own.get_node_id(), "world": world}
+        worker.life = ray.get(worker.mailbox.hello.remote(rank, info, own.current_actor))
+        heartbeat = Heartbeat(worker.mailbox, group.pulse, rank, worker.life, config["hang_s"]).start()
+        while (order := worker.take()) is not None:
             reply = worker.perform(order)
-            if rank == 0:
-                worker.mailbox.answer.remote(number, reply)  # calls of one caller arrive in their order: `take` follows
+            worker.answer(reply)
+            if reply.reason == "lost":
+                raise failures.Left("lost", str(reply.error))
     except ray.exceptions.RayActorError:
         return  # the mailbox is gone: nobody wants this gang any more, and starting it again would only hold its CPUs
     finally:
+        if heartbeat is not None:
+            heartbeat.stop()
         worker.drop()
 
 

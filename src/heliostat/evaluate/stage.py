@@ -42,7 +42,7 @@ def score(config: EvaluateConfig, *, ctx: Any, predictors: list[Predictor | Mode
         fingerprint=ctx.fingerprint,
         path=ctx.folder,
         models=tuple(models),
-        suites={DOMAIN: _domain_sentence(test, has_base), **{name: suite.describe() for name, suite in config.general.items()}},
+        suites={DOMAIN: _domain_sentence(test, task, has_base), **{name: suite.describe() for name, suite in config.general.items()}},
         metric=task.metric,
     )
     write_json(ctx.folder / "scores.json", scores.model_dump(mode="json", exclude={"path"}))
@@ -53,8 +53,17 @@ def score(config: EvaluateConfig, *, ctx: Any, predictors: list[Predictor | Mode
 class Rows:
     """The rows of one split, in corpus order."""
 
-    texts: list[str]
-    targets_N: np.ndarray
+    inputs: dict[str, list[Any]]
+    """Columns of the raw input."""
+    targets: np.ndarray
+    """What metrics compare answers with, [rows, ...]."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def first(self, count: int) -> dict[str, list[Any]]:
+        """The inputs of the first `count` rows."""
+        return {name: values[:count] for name, values in self.inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -69,23 +78,23 @@ class _Ground:
 
 
 def read_rows(corpus: Corpus, split: str, task: Any, most: int | None = None) -> Rows:
-    """Inputs and label indices of one split; at most `most` rows, evenly spaced."""
+    """Inputs and targets of one split; at most `most` rows, evenly spaced."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    *inputs, target = task.columns()
     files = corpus.split(split)
     if not files:
         raise RunFailed(f"evaluate: '{corpus.path / split}' holds no parquet file. Make the corpus again: add --replace.")
-    table = pa.concat_tables([pq.read_table(file, columns=[inputs[0], target]) for file in files])
+    table = pa.concat_tables([pq.read_table(file, columns=list(task.columns())) for file in files])
     if most is not None:
         table = table.take(baseline.spaced(table.num_rows, most))
-    index = {label: i for i, label in enumerate(corpus.labels)}
-    given = table.column(target).to_pylist()
-    strange = next((label for label in given if label not in index), None)
-    if strange is not None:
-        raise RunFailed(f"evaluate: {split} split of '{corpus.path}': {unknown('label', str(strange), corpus.labels)}")
-    return Rows(table.column(inputs[0]).to_pylist(), np.array([index[label] for label in given], dtype=np.int64))
+    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    if task.names_from == "label":
+        strange = next((label for label in columns["label"] if label not in corpus.labels), None)
+        if strange is not None:
+            raise RunFailed(f"evaluate: {split} split of '{corpus.path}': {unknown('label', str(strange), corpus.labels)}")
+    *inputs, target = task.columns()
+    return Rows({name: columns[name] for name in inputs or [target]}, task.stacked(task.targets(columns, corpus.labels)))
 
 
 def test_metrics(task: Any) -> dict[str, Any]:
@@ -98,41 +107,39 @@ def test_metrics(task: Any) -> dict[str, Any]:
 
 
 def _score_one(name: str, predictor: Predictor | ModelConfig, on: _Ground) -> ModelScores:
-    """Everything about one predictor; its test logits are saved before anything else is measured."""
+    """Everything about one predictor; its test answers are saved before anything else is measured."""
     config, engine, seed = on.config, on.ctx.engine, on.ctx.seed
-    logits_NC = np.asarray(_test_logits(predictor, on), dtype=np.float32)
-    wanted = (len(on.test.targets_N), len(on.corpus.labels))
-    assert logits_NC.shape == wanted, f"{name}: test logits {logits_NC.shape}, expected {wanted}"
-    np.save(on.ctx.folder / f"{name}.npy", logits_NC)
-    scores = {DOMAIN: bootstrap(test_metrics(on.task), logits_NC, on.test.targets_N, seed=seed, resamples=config.resamples)}
+    is_base = isinstance(predictor, ModelConfig)
+    scores = {}
+    if not is_base or on.task.base != "none":
+        answers = np.asarray(_test_answers(predictor, on), dtype=np.float32)
+        assert len(answers) == len(on.test), f"{name}: {len(answers)} test answers, expected {len(on.test)}"
+        np.save(on.ctx.folder / f"{name}.npy", answers)
+        scores[DOMAIN] = bootstrap(test_metrics(on.task), answers, on.test.targets, seed=seed, resamples=config.resamples)
     for suite_name, suite in config.general.items():
         on.ctx.show.message(f"{on.ctx.name}: {name} on {suite_name}")
         scores[suite_name] = suite.score(predictor, engine=engine, task=on.task, seed=seed, resamples=config.resamples)
+    inputs = on.test.first(config.latency_rows)
+    latency_ms = engine.latency(predictor, inputs, task=on.task)
     if isinstance(predictor, ModelConfig):
-        stage, (params, size) = BASE, engine.size(predictor)
+        stage, params, size = BASE, engine.params(predictor, inputs, task=on.task), engine.weights_bytes(predictor)
     else:
         stage, params, size = predictor.stage, predictor.params, predictor.bytes
-    return ModelScores(
-        name=name,
-        stage=stage,
-        scores=scores,
-        latency_ms=engine.latency(predictor, on.test.texts[: config.latency_rows], task=on.task),
-        params=params,
-        bytes=size,
-    )
+    return ModelScores(name=name, stage=stage, scores=scores, latency_ms=latency_ms, params=params, bytes=size)
 
 
-def _test_logits(predictor: Predictor | ModelConfig, on: _Ground) -> np.ndarray:
-    """Test logits [N, C] in corpus order."""
+def _test_answers(predictor: Predictor | ModelConfig, on: _Ground) -> np.ndarray:
+    """Answers about the test rows [N, ...] in corpus order."""
     engine, corpus, task = on.ctx.engine, on.corpus, on.task
-    if not isinstance(predictor, ModelConfig):
+    if not isinstance(predictor, ModelConfig) or task.base == "itself":
         return engine.predict(predictor, corpus.split("test"), task=task, show=on.ctx.name)
     train = read_rows(corpus, "train", task, on.config.base_rows)
     valid = read_rows(corpus, "valid", task, on.config.base_rows)
-    train_ND, valid_ND, test_ND = (np.asarray(engine.embed(predictor, rows.texts, task=task)) for rows in (train, valid, on.test))
-    return baseline.log_probabilities((train_ND, train.targets_N), (valid_ND, valid.targets_N), test_ND, labels=len(corpus.labels))
+    train_ND, valid_ND, test_ND = (np.asarray(engine.embed_rows(predictor, rows.inputs, task=task)) for rows in (train, valid, on.test))
+    return baseline.log_probabilities((train_ND, train.targets), (valid_ND, valid.targets), test_ND, labels=len(corpus.labels))
 
 
-def _domain_sentence(test: Rows, has_base: bool) -> str:
-    sentence = f"{len(test.texts):,} rows of the test split, which took part in no training and no choice"
-    return f"{sentence}; {baseline.SENTENCE}." if has_base else f"{sentence}."
+def _domain_sentence(test: Rows, task: Any, has_base: bool) -> str:
+    sentence = f"{len(test):,} rows of the test split, which took part in no training and no choice"
+    told = {"probe": baseline.SENTENCE, "itself": "base: the pretrained model as it is", "none": "the base model has no head for this task"}
+    return f"{sentence}; {told[task.base]}." if has_base else f"{sentence}."

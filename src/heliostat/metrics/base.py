@@ -1,8 +1,8 @@
 """Contract of metrics.
 
-Shapes: N rows, C labels, R weightings of the rows. A metric is written for weighted rows, so that one number (all
-weights 1) and a bootstrap of a thousand resamples (weights = how often a row was drawn) are the same code, and the
-bootstrap costs a matrix product instead of a loop.
+Shapes: N rows, C labels, W words of a row, R weightings of the rows. A metric is written for weighted rows, so that one
+number (all weights 1) and a bootstrap of a thousand resamples (weights = how often a row was drawn) are the same code,
+and the bootstrap costs a matrix product instead of a loop.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class Base(Member):
     """
 
     mode: ClassVar[Mode]
+    judges: ClassVar[str] = "labels"
+    """What kind of answers it takes, as tasks name it (`answers_are`):
+    labels (logits [N, C], indices [N]), names (logits [N, C], 0 or 1 [N, C]), tags (logits [N, W, C], indices [N, W], -100 where
+    there is no word), numbers (values [N, 1], numbers [N]), likelihood (sum of log-losses and number of tokens [N, 2])."""
 
     @abstractmethod
     def weighted(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
@@ -38,12 +42,14 @@ class Base(Member):
     def resampled(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
         """The metric under each weighting of the rows, [R] float64."""
         logits_NC, targets_N = np.asarray(logits_NC, dtype=np.float64), np.asarray(targets_N)
-        rows, labels = logits_NC.shape
-        assert targets_N.shape == (rows,), f"{rows} rows of logits, {targets_N.shape} targets"
-        assert weights_RN.shape[1] == rows, f"{rows} rows of logits, {weights_RN.shape[1]} weights"
+        rows = len(logits_NC)
+        assert len(targets_N) == rows, f"{rows} rows of answers, {len(targets_N)} targets"
+        assert weights_RN.shape[1] == rows, f"{rows} rows of answers, {weights_RN.shape[1]} weights"
         if rows == 0 or not np.all(logits_NC < math.inf):  # NaN compares false
             return np.full(len(weights_RN), math.nan)
-        assert np.all((targets_N >= 0) & (targets_N < labels)), f"targets outside 0 to {labels - 1}"
+        if self.judges == "labels":
+            labels = logits_NC.shape[1]
+            assert np.all((targets_N >= 0) & (targets_N < labels)), f"targets outside 0 to {labels - 1}"
         return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
 
     def merit(self, value: float | None) -> float:

@@ -111,7 +111,7 @@ class Evidence:
     @cached_property
     def truth(self) -> np.ndarray | None:
         """Index of the true label of each test row [rows]; None when the target is not one of the labels."""
-        values = self.column("test", self.columns[1])
+        values = self.column("test", self.columns[1]) if self.task.answers_are == "labels" else None
         index = {label: i for i, label in enumerate(self.corpus.labels)}
         if not values or not index or not all(isinstance(v, str) and v in index for v in values):
             return None

@@ -1,13 +1,22 @@
-"""Contract of tasks."""
+"""Contract of tasks.
+
+Shapes: B rows of a batch, U units of it (what the loss is a mean over: rows, or the tokens that have a target), C labels
+or vocabulary, N rows of a split.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from heliostat.core.family import Member
+
+IGNORED = -100
+"""The target of what has none: it is left out of the loss and of every metric."""
 
 
 class Base(Member):
@@ -16,38 +25,130 @@ class Base(Member):
     The gang calls these methods in its workers; everything that imports torch or transformers does so inside a method.
     """
 
+    auto: ClassVar[str]
+    """The transformers class that opens an exported model."""
+    reads: ClassVar[Literal["text", "image", "audio"]] = "text"
+    """What kind of input a row has; the corpus cleans text only."""
+    answers_are: ClassVar[str] = "labels"
+    """What `answers` holds, as metrics call it: a metric of another kind cannot judge this task."""
+    names_from: ClassVar[str | None] = "label"
+    """Column whose values (or members, for a list) are the names a model answers with; None when it answers with none."""
+    outside: ClassVar[str | None] = None
+    """The name that stands for "nothing here"; it gets index 0."""
+    least_names: ClassVar[int] = 2
+    """Fewer names in a corpus leave nothing to learn."""
+    base: ClassVar[Literal["probe", "itself", "none"]] = "probe"
+    """How the base model is scored on the domain: a linear probe on its frozen embeddings, as it is, or not at all."""
+    packs: ClassVar[bool] = False
+    """Whether several rows can share one sequence."""
+
     metric: str = "accuracy"
     """Member of metrics that ranks models of this task."""
     also: list[str] = Field(["f1_macro", "log_loss", "calibration_error"])
     """Further members of metrics that are reported."""
 
+    # The corpus
+
     @abstractmethod
     def columns(self) -> dict[str, str]:
         """Columns a row must have, each with a few words on what it holds; the target comes last."""
+
+    @abstractmethod
+    def row(self, values: dict[str, Any]) -> dict[str, Any] | str:
+        """The clean row of what a source holds under the names of `columns`, or the reason word why it is none.
+
+        A row has those columns, `text` (what filters and duplicate detection read; empty when there is none) and `label` (the
+        name it is stratified by; empty when there is none).
+        """
+
+    def content(self, row: dict[str, Any]) -> str | bytes:
+        """What makes two rows the same input."""
+        return row["text"]
+
+    def answer(self, row: dict[str, Any]) -> str:
+        """What may not differ between rows of the same input: where it does, nobody knows which is right."""
+        return str(row[list(self.columns())[-1]])
 
     def problems(self, model: Any) -> list[str]:
         """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
         return []
 
-    @abstractmethod
+    # The model
+
     def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
         """(module in fp32 on the CPU, names of the parameters the folder or hub id did not have).
 
         `labels` None gives the bare encoder; `layers` keeps the first so many encoder layers.
         """
+        import transformers
+
+        config = transformers.AutoConfig.from_pretrained(folder, revision=revision)
+        if layers is not None:
+            config.num_hidden_layers = min(layers, config.num_hidden_layers)
+        if labels is None:
+            return transformers.AutoModel.from_pretrained(folder, config=config, revision=revision, dtype="float32"), []
+        self.describe(config, labels)
+        module, info = getattr(transformers, self.auto).from_pretrained(
+            folder, config=config, revision=revision, dtype="float32", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        return module, [*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]
+
+    def describe(self, config: Any, labels: Sequence[str]) -> None:
+        """Write what the head answers with into a transformers config; nothing for a model that keeps its own head."""
+
+    def reopen(self, folder: Any) -> tuple[Any, dict[str, Any]]:
+        """(an exported model opened as a user would, its loading info)."""
+        import transformers
+
+        return getattr(transformers, self.auto).from_pretrained(folder, output_loading_info=True, dtype="float32")
+
+    def processor(self, folder: str) -> Any:
+        """What turns raw input into model inputs: a tokenizer, an image processor or a feature extractor."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder)
+
+    # Rows to batches to answers
 
     @abstractmethod
-    def tokenise(self, columns: dict[str, list[Any]], tokenizer: Any, labels: list[str]) -> dict[str, list[Any]]:
-        """Model inputs for a batch of rows: every value has one entry per row, `labels` is an index."""
+    def tokenise(self, columns: dict[str, list[Any]], processor: Any, labels: Sequence[str]) -> dict[str, list[Any]]:
+        """Model inputs for rows of the corpus: every value has one entry per row.
+
+        Rows to predict may lack the target's column. `units`, when given, is how many units of the loss a row has (1 when
+        it is not): a row of none is not trained on.
+        """
 
     @abstractmethod
-    def collate(self, rows: dict[str, list[Any]], pad_id: int) -> dict[str, Any]:
+    def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
+        """What metrics compare the answers with, one entry per row."""
+
+    def stacked(self, targets: list[Any]) -> np.ndarray:
+        """Targets of `targets` as one array [N, ...]."""
+        return np.asarray(targets)
+
+    def drawn(self, rows: dict[str, list[Any]], generators: Sequence[np.random.Generator], processor: Any) -> dict[str, list[Any]]:
+        """The rows with what is random about them drawn, one generator per row: made from the row's id and the epoch."""
+        return rows
+
+    is_drawn: ClassVar[bool] = False
+    """Whether `drawn` does anything."""
+
+    @abstractmethod
+    def collate(self, rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
         """Tensors of one micro-batch, padded to its longest row."""
 
     @abstractmethod
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
-        """Logits [rows, labels] of one batch."""
+        """What the model gives for one batch: logits [B, C], or [B, positions, C]."""
+
+    def units(self, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        """What the loss is made of: `logits` [U, C], `labels` [U], `weight` [U], and `teacher` [U, C] when the batch has one."""
+        return {"logits": logits, **{name: batch[name] for name in ("labels", "weight", "teacher") if name in batch}}
+
+    def answers(self, logits: Any, batch: dict[str, Any]) -> Any:
+        """What is kept of a prediction, float32 [B, ...]: the logits, or as much of them as metrics need."""
+        return logits.float()
 
     @abstractmethod
     def embed(self, module: Any, batch: dict[str, Any]) -> Any:
-        """One unit vector per row [rows, width] from the model's encoder, for tasks it was not tuned for."""
+        """One unit vector per row [B, width] from the model's encoder, for tasks it was not tuned for."""

@@ -84,7 +84,7 @@ class Curves:
         measured = best.get("objectives", {}) if best["step"] == step else {}
         values = {f"valid/{training.metric}": event["value"], **{f"valid/{name}": value for name, value in measured.items()}}
         self._add(key, Point(step, event["time"], values))
-        if step >= event["total"]:
+        if event["over"] or step >= event["total"]:
             self._write_all()
             self.record.end(training, failed=False)
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from heliostat.core.family import In
 from heliostat.core.settings import Settings
+from heliostat.train.stopping import EarlyStopping
 
 VERSION = 1
-
-
-class LoraConfig(Settings):
-    """Low-rank adapters (Hu et al., 2021) through PEFT; the exported model has them merged and verified."""
-
-    r: int = Field(8, ge=1, le=1024)
-    """Rank."""
-    alpha: float = Field(16, gt=0)
-    """Scale: the update is multiplied by alpha / r."""
-    dropout: float = Field(0.0, ge=0, lt=1)
-    """Dropout before the adapter."""
-    targets: list[str] = Field(["query", "value"], min_length=1)
-    """Names (or name ends) of the modules that get one."""
 
 
 class TrainConfig(Settings):
@@ -32,24 +20,43 @@ class TrainConfig(Settings):
     """Passes over the training rows; a fraction is a part of one."""
     batch: int = Field(16, ge=1)
     """Rows of one update over all workers."""
+    batch_tokens: int | None = Field(None, ge=8)
+    """Tokens of one update over all workers, instead of `batch`: rows in training order until one more would exceed it."""
+    curriculum: In["train.curricula"] | None = None
+    """Member of train/curricula: easy rows first; None is a random order in every epoch."""
     optimizer: In["train.optimizers"] = "adamw"
     """Member of train/optimizers."""
     schedule: In["train.schedules"] = "linear"
     """Member of train/schedules."""
     objective: In["train.objectives"] = "cross_entropy"
     """Member of train/objectives."""
+    regularizer: In["train.regularizers"] | None = None
+    """Member of train/regularizers: adversarial training or agreement between dropout masks; None makes one pass."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; None is off."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Arithmetic of the forward and backward pass; fp16 needs a GPU."""
     dropout: float | None = Field(None, ge=0, lt=1)
     """Share of activations dropped everywhere the model has dropout; None keeps the model's own."""
-    freeze: int = Field(0, ge=0)
-    """So many encoder layers, counted from the input, are not trained, and neither are the embeddings; 0 trains everything.
-    Cheaper steps, smaller checkpoints, and the model keeps more of what it knew."""
-    lora: LoraConfig | None = None
-    """Train low-rank adapters and the head only; None trains everything."""
+    freeze: int | list[str] = Field(0)
+    """So many encoder layers, counted from the input, are not trained, and neither are the embeddings; or patterns of parameter names
+    that are not (`["*.embeddings.*", "*layer.0.*"]`); 0 trains everything. Cheaper steps, smaller checkpoints, and the model keeps
+    more of what it knew."""
+    adapter: In["train.adapters"] | None = None
+    """Member of train/adapters: train it and the head only; None trains everything."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay per update of an exponential moving average of the weights, which is then what is validated and exported; None is off.
+    0.999 averages about the last thousand updates."""
+    early_stopping: EarlyStopping | None = None
+    """End before `epochs` when validation stops getting better; None never does."""
     validate_every: float = Field(0.25, gt=0)
     """Epochs between validations; the last step is always validated."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    @field_validator("freeze")
+    @classmethod
+    def _counts_layers(cls, value: Any) -> Any:
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{value} layers cannot be frozen; use 0 or more, or a list of patterns")
+        return value

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from heliostat.engine.predict import columns, embedded, on
-from heliostat.engine.streams import Rows, open_tokenizer
+from heliostat.engine.predict import batch_of, embedded, on
+from heliostat.engine.streams import Rows
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,12 @@ class Live:
     module: Any
     """The model with its weights of now."""
     task: Any
-    folder: str
-    """The model folder it started from: its tokenizer."""
+    processor: Any
+    """What turns raw input into model inputs."""
     valid: Rows
     logits_NC: np.ndarray
-    """Validation logits [rows, labels] of the weights of now."""
+    """Answers [rows, ...] about the valid rows by the weights of now."""
     targets_N: np.ndarray
-    pad: int
     group: Any
     seed: int
     busy_s: float
@@ -35,7 +34,7 @@ class Live:
     def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
         """Unit vectors float32 [texts, width]: what `Engine.embed` gives for an exported model."""
         with _evaluating(self.module):
-            return embedded(self.module, texts, self.task, open_tokenizer(self.folder), self.group)
+            return embedded(self.module, {"text": list(texts)}, self.task, self.processor, self.group)
 
     def latency_ms(self, rows: int) -> float:
         """Median milliseconds of one validation row at a time, tokenising left out."""
@@ -44,7 +43,7 @@ class Live:
         took = []
         with _evaluating(self.module), torch.no_grad():
             for i in [0, 0, *range(min(rows, len(self.valid)))]:  # the first two warm up
-                batch = on(self.task.collate(columns(self.valid, np.array([i])), self.pad), self.group.device)
+                batch = on(batch_of(self.valid, np.array([i]), self.task, self.processor, (self.seed, "latency")), self.group.device)
                 began = time.perf_counter()
                 self.task.logits(self.module, batch).cpu()
                 took.append(1e3 * (time.perf_counter() - began))

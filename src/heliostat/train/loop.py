@@ -1,14 +1,14 @@
 """The heart: one loop for every training, single runs, trials and students alike.
 
 It sees torch and a prepared engine (anything with `backward`, `step` and `optimizer.param_groups`), so it runs in a
-plain unit test. The loss is the weighted mean over the rows of the *global* batch: the same batch gives the same update
-whatever the micro-batch, the accumulation or the number of workers.
+plain unit test. The loss is the weighted mean over the units (rows, or tokens that have a target) of the *global* batch:
+the same batch gives the same update whatever the micro-batch, the accumulation or the number of workers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ class StepDone:
     loss: float
     lr: float
     rows: int
+    leaving: bool = False
+    """Some worker was told to leave: the training is to stop here."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,18 @@ class Loop:
 
     engine: Any
     """A DeepSpeed engine, or anything that behaves like one."""
-    logits: Callable[[dict[str, Any]], Any]
-    """A batch to logits, through the engine."""
-    per_row: Callable[[Any, dict[str, Any]], Any]
-    """Logits and batch to one loss per row."""
+    total: Callable[[dict[str, Any]], Any]
+    """A batch to the weighted sum of its losses, through the engine."""
     share: Callable[[int], tuple[list[dict[str, Any]], float, int]]
-    """Step to (this worker's forward passes, weight of the global batch, rows of the global batch)."""
+    """Step to (this worker's forward passes, weight of all units of the global batch, rows of the global batch)."""
     lr: Callable[[int], float]
     """Step to learning rate."""
     group: Any
     seed: int
+    leaving: Callable[[], bool] = lambda: False
+    """Whether this worker was told to leave."""
+    names: Callable[[int], Sequence[str]] = lambda step: ()
+    """Step to the ids of the first rows of its global batch, for messages."""
 
     def run(self, step: int, until: int) -> Iterator[StepDone]:
         """Make updates `step` .. `until` - 1, yielding after each; `Diverged` before a bad update is applied."""
@@ -57,20 +61,20 @@ class Loop:
             group["lr"] = rate
         self.group.seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
         batches, weight, rows = self.share(step)
-        scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over rows
-        total = torch.zeros((), device=self.group.device)
+        scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over units
+        total, mean, leaving = torch.zeros((), device=self.group.device), math.nan, False
         for batch in batches:
-            loss = (self.per_row(self.logits(batch), batch) * batch["weight"]).sum() * scale
+            loss = self.total(batch) * scale
             total += loss.detach() / len(batches)
             if batch is batches[-1]:
-                total = self._agreed(total, step, rate)
+                mean, leaving = self._agreed(total, step, rate)
             self.engine.backward(loss)
             self.engine.step()
-        return StepDone(step + 1, float(total), rate, rows)
+        return StepDone(step + 1, mean, rate, rows, leaving)
 
-    def _agreed(self, total: Any, step: int, rate: float) -> Any:
-        """The loss of the global batch, the same on every worker; refuses before the update is applied."""
-        total = self.group.mean(total)
-        if not math.isfinite(float(total)):
-            raise Diverged(f"the loss became {float(total)}", step + 1, rate)
-        return total
+    def _agreed(self, total: Any, step: int, rate: float) -> tuple[float, bool]:
+        """(the loss of the global batch, whether to stop after it), the same on every worker; refuses before the update is applied."""
+        loss, leaving = self.group.mean(torch.stack([total, total.new_tensor(float(self.leaving()))])).tolist()
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss}", step + 1, rate, self.names(step))
+        return loss, leaving > 0

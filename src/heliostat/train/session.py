@@ -1,134 +1,34 @@
-"""Orders about training: bring a training to a step, export its best step.
-
-`Train` goes on with what the gang holds in memory, or else from the training's last valid checkpoint, or else from the
-start; the three give the same weights. What a training has reached is in `result.json` beside its checkpoints.
-"""
+"""One training in the memory of a gang: its engine, where it is, its best step, and how all that is saved."""
 
 from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heliostat.core import seeds
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
-from heliostat.core.manifest import read_json, write_json
-from heliostat.engine import adapters, checkpoints, models, zero
-from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.predict import columns, forward, on, pad_id
-from heliostat.engine.streams import Batches, Micro, Rows, open_tokenizer, opened, steps_per_epoch
-from heliostat.train.config import TrainConfig
-from heliostat.train.folds import folds
+from heliostat.core.manifest import write_json
+from heliostat.engine import checkpoints, zero
+from heliostat.engine.orders import Stopped
+from heliostat.engine.predict import ROWS, batch_of, forward, on
+from heliostat.engine.streams import UNITS, Micro, Rows, processor
+from heliostat.train.averaging import Average
+from heliostat.train.batching import batches, interval
+from heliostat.train.starting import rows_of, trainable
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
+    from heliostat.train.orders import Train
 
 RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
-
-
-class Training(Order):
-    """What is trained, on what, how: everything that decides the weights, and the layout's part of it."""
-
-    key: str
-    """Names the training; equal keys are the same training."""
-    folder: Path
-    """Checkpoints, curve and best step of this training live here."""
-    model: ModelSource
-    labels: tuple[str, ...]
-    train: TrainConfig
-    train_rows: Path
-    valid_rows: Path
-    fold: tuple[int, int, int] | None = None
-    """(which, of how many, seed): hold that fold of the train and valid rows out instead of the valid rows."""
-    objectives: tuple[Any, ...] = ()
-    """Members of tune.objectives, measured whenever a validated step is the best so far."""
-    teacher: Path | None = None
-    """`.npy` of the teacher's log-probabilities [train rows, labels] in corpus order."""
-    seed: int
-    total: int
-    """Steps of the whole training: the length of its schedule."""
-    metric: str
-    """Member of metrics that says which validated step is best."""
-    settings: dict[str, Any] = {}
-    """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
-    zero: int = 0
-    offload: str = "none"
-    micro_rows: int
-    accumulation: int
-
-    def perform(self, worker: Any) -> dict[str, Any]:
-        raise TypeError("a Training is performed through Train or Export")
-
-
-class Train(Training):
-    """Bring the training to `until` steps, validating on the way, and save there."""
-
-    until: int
-    """Steps at the end of this order."""
-    resumable: bool = True
-    """Whether optimiser state is saved at `until`, so that a later order can go on from disk."""
-    keep_all: bool = False
-    """Keep the checkpoint of every order and not the last one only, for others to go on from."""
-    parent: tuple[Path, int] | None = None
-    """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
-
-    def perform(self, worker: Any) -> dict[str, Any]:
-        before = read_json(self.folder / RESULT)
-        if worker.group.from_first(bool(before and before["step"] >= self.until)):
-            return read_json(self.folder / RESULT)
-        session = worker.kept.get("session")
-        if session is None or not session.goes_on_with(self):
-            worker.drop()
-            session = worker.kept["session"] = Session(self, worker)
-        session.advance(self)
-        return read_json(self.folder / RESULT)
-
-
-class Export(Training):
-    """Write the training's best step to `out` as a model folder, reopen it and verify it."""
-
-    out: Path
-
-    def perform(self, worker: Any) -> dict[str, Any]:
-        if worker.group.rank:
-            return {}
-        best = checkpoints.latest(self.folder / "best")
-        assert best is not None, f"no valid best step in {self.folder}"
-        module = trainable(self, worker)
-        module.load_state_dict(checkpoints.weights(best), strict=False)
-        module.eval()
-        rows, tokenizer = opened(self.valid_rows), open_tokenizer(self.model.folder)
-        probe = self.task.collate(columns(rows, np.arange(min(8, len(rows)))), pad_id(self.model.folder))
-        before = _logits(module, probe, self.task)
-        base = worker.models.opened(self.model, self.labels, self.task)
-        return models.export(adapters.merged(module), base, tokenizer, self.out, task=self.task, before=before, probe=probe)
-
-
-def _logits(module: Any, batch: dict[str, Any], task: Any) -> np.ndarray:
-    import torch
-
-    with torch.no_grad():
-        return task.logits(module, batch).float().numpy()
-
-
-def trainable(order: Training, worker: Any) -> Any:
-    """The model as training starts from it: copied from the gang's, new head drawn, adapters in place."""
-    module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
-    if order.train.dropout is not None:
-        models.set_dropout(module, order.train.dropout)
-    if order.train.freeze:
-        models.freeze(module, order.train.freeze)
-    if order.train.gradient_checkpointing:
-        module.gradient_checkpointing_enable()
-    if order.train.lora is None:
-        return module
-    missing = worker.models.missing(order.model, order.labels, order.task)
-    return adapters.wrap(module, order.train.lora.dump(), missing, seeds.derive(order.seed, "adapter"))
+NAMED_ROWS = 5
+"""Rows of a batch that are named when it is bad."""
 
 
 class Session:
@@ -137,19 +37,25 @@ class Session:
     def __init__(self, order: Train, worker: Any):
         self.order, self.worker = order, worker
         group = worker.group
-        self.rows, self.valid = rows_of(order)
-        self.pad = pad_id(order.model.folder)
+        self.rows, self.valid = rows_of(order.train_rows, order.valid_rows, order.fold)
+        self.processor = processor(order.task, order.model.folder)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
-        self.targets_N = self.valid.column("labels")
+        self.targets_N = self.valid.targets(order.task)
+        self.weights_N = self.rows.column("weight")
+        self.units_N = self.weights_N * self.rows.column(UNITS)
         self.metric: Any = find("metrics", order.metric)()
-        self.batches = Batches(len(self.rows), order.train.batch, order.accumulation, order.seed, group.rank, group.world)
+        losses_N = np.load(order.losses) if order.losses else None
+        share = {"accumulation": order.passes(group.world), "rank": group.rank, "world": group.world}
+        self.batches = batches(order.train, self.rows, order.seed, losses_N=losses_N, **share)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
         self._untold: list[tuple[int, float, float, int]] = []
         """(step, loss, lr, rows) of the steps that no event has told yet."""
+        self.average: Average | None = None
         self.engine = self._open()
+        self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
         told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
         worker.post(told | {"metric": order.metric, "train": order.train.dump(), "settings": order.settings})
 
@@ -164,10 +70,15 @@ class Session:
             saved = None  # another world size: its optimiser shards do not fit, the training starts again
         module.to(group.device)
         train = order.train
-        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
+        rows, count = order.rows_at_once(), order.passes(group.world)
+        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
+        if train.ema is not None:
+            self.average = Average(engine.module, train.ema)
         if saved:
+            if self.average is not None:
+                self.average.load(checkpoints.weights(saved), facts["step"])
             ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
             zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
@@ -188,7 +99,8 @@ class Session:
 
     def goes_on_with(self, order: Train) -> bool:
         """Whether what is in memory is where `order` begins."""
-        same = self.order.key == order.key and self.order.train == order.train
+        mine = self.order
+        same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
         return same and order.parent is None and self.step <= order.until
 
     def advance(self, order: Train) -> None:
@@ -197,39 +109,74 @@ class Session:
 
         self.order = order
         self._began, already = time.monotonic(), self.busy_s
-        loop = Loop(self.engine, self._logits, order.train.objective.per_row, self._share, self._lr, self.worker.group, order.seed)
-        every = validation_interval(order.train, len(self.rows))
-        for done in loop.run(self.step, order.until):
+        group = self.worker.group
+        told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
+        loop = Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told)
+        every = interval(order.train, self.batches)
+        for done in () if self.is_over() else loop.run(self.step, order.until):
             self.step = done.step
+            if self.average is not None:
+                self.average.add()
             validates = done.step % every == 0 or done.step == order.until or done.step == order.total
-            self._untold.append((done.step, done.loss, done.lr, done.rows))
+            self._note(done)
             if validates or self.worker.due(EVENTS_EVERY_S):
                 self._tell()
             if validates:
-                self._validate(done)
+                with self.average.in_place() if self.average is not None else nullcontext():
+                    self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
+                if self.is_over():
+                    break
+            if done.leaving and done.step < order.until:
+                self.busy_s = already + time.monotonic() - self._began
+                self._leave(order)
         self.worker.ask_ahead()
         self._save(order)
 
-    def _lr(self, step: int) -> float:
-        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total)
+    def _leave(self, order: Train) -> None:
+        """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
+        if order.parent is None:
+            self._save(order, done=False)
+        raise Stopped(f"stopped at step {self.step} of {order.until}, for a worker was told to leave")
 
-    def _logits(self, batch: dict[str, Any]) -> Any:
-        return self.order.task.logits(self.engine, batch)
+    def _names(self, step: int) -> list[str]:
+        """Ids of the first rows of the global batch of update `step`."""
+        return self.rows.take(self.batches.whole(step)[:NAMED_ROWS])["id"]
+
+    def _lr(self, step: int) -> float:
+        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total, self._merits())
+
+    def _merits(self) -> list[float]:
+        return [self.metric.merit(point["value"]) for point in self.curve]
+
+    def is_over(self) -> bool:
+        """Whether early stopping ended the training."""
+        rule = self.order.train.early_stopping
+        return rule is not None and rule.is_over(self._merits())
+
+    def _total(self, batch: dict[str, Any]) -> Any:
+        self.worker.group.pulse.mark()
+        train = self.order.train
+        if train.regularizer is not None:
+            return train.regularizer.total(train.objective, self._pass, batch)
+        return train.objective.weighted(self._pass(batch))
 
     def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
-        whole = self.batches.whole(step)
-        weights_N = self.rows.column("weight")
-        return [self._batch(micro, weights_N) for micro in self.batches.share(step)], float(weights_N[whole].sum()), len(whole)
+        whole, epoch = self.batches.whole(step), self.batches.epoch(step)
+        return [self._batch(micro, epoch) for micro in self.batches.share(step)], float(self.units_N[whole].sum()), len(whole)
 
-    def _batch(self, micro: Micro, weights_N: np.ndarray) -> dict[str, Any]:
+    def _batch(self, micro: Micro, epoch: int) -> dict[str, Any]:
         import torch
 
-        batch = self.order.task.collate(columns(self.rows, micro.rows), self.pad)
-        batch["weight"] = torch.as_tensor(weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
+        batch = batch_of(self.rows, micro.rows, self.order.task, self.processor, (self.order.seed, "rows", epoch))
+        batch["weight"] = torch.as_tensor(self.weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
+
+    def _note(self, done: StepDone) -> None:
+        self.worker.group.pulse.mark(done.step)
+        self._untold.append((done.step, done.loss, done.lr, done.rows))
 
     def _tell(self) -> None:
         """All steps since the last such event, in one."""
@@ -242,11 +189,12 @@ class Session:
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.pad, self.worker.group)
+        at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
-        epoch = done.step / steps_per_epoch(len(self.rows), self.order.train.batch)
+        epoch = self.batches.progress(done.step)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
         better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
         if better:
@@ -257,7 +205,7 @@ class Session:
             self.best_logits_NC = logits_NC
             self.best_fresh = True
         told = {"kind": "valid", "key": self.order.key, "step": done.step, "total": self.order.total, "epoch": epoch}
-        self.worker.post(told | {"value": value, "loss": done.loss, "best": self.best})
+        self.worker.post(told | {"value": value, "loss": done.loss, "best": self.best, "over": self.is_over()})
 
     best_fresh = False
 
@@ -266,17 +214,15 @@ class Session:
         from heliostat.train.live import Live
 
         order, group, busy = self.order, self.worker.group, self.busy_s + time.monotonic() - self._began
-        live = Live(
-            self.engine.module, order.task, order.model.folder, self.valid, logits_NC, self.targets_N, self.pad, group, order.seed, busy
-        )
+        live = Live(self.engine.module, order.task, self.processor, self.valid, logits_NC, self.targets_N, group, order.seed, busy)
         found = {objective.label(): float(objective.measure(live)) for objective in order.objectives}
         for name, value in found.items():
             if not math.isfinite(value):
                 raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
         return group.from_first(found)
 
-    def _save(self, order: Train) -> None:
-        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+    def _save(self, order: Train, *, done: bool = True) -> None:
+        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
@@ -286,14 +232,17 @@ class Session:
                 (folder / "valid.tmp.npy").rename(folder / "valid.npy")
                 checkpoints.keep_only(folder / "best", {best.name})
             self.best_fresh, self.best_weights = False, None
-        if order.resumable:
+        if order.resumable or not done:
             weights = zero.whole_weights(self.engine.module, group.rank)
+            if weights is not None and self.average is not None:
+                weights |= self.average.state()
             shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
             now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
             if group.rank == 0 and not order.keep_all:
                 checkpoints.keep_only(folder / "latest", {now.name})
-        if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
+        if group.rank == 0 and done:
+            result = {"step": self.step, "over": self.is_over(), **state} | ({"halved": order.halved} if order.halved else {})
+            write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
         group.barrier()
 
     def close(self) -> None:
@@ -303,22 +252,32 @@ class Session:
         self.engine = None
 
 
-def rows_of(order: Training) -> tuple[Rows, Rows]:
-    """(rows to train on, rows to validate on)."""
-    train, valid = opened(order.train_rows), opened(order.valid_rows)
-    if order.fold is None:
-        return train, valid
-    which, count, seed = order.fold
-    every = train.beside(valid)
-    held_N = folds(every.column("id"), every.column("labels"), count, seed) == which
-    return every.only(~held_N), every.only(held_N)
-
-
 def _latest_name(folder: Path) -> str | None:
     found = checkpoints.latest(folder)
     return found.name if found else None
 
 
-def validation_interval(train: TrainConfig, rows: int) -> int:
-    """Steps between validations."""
-    return max(1, round(train.validate_every * steps_per_epoch(rows, train.batch)))
+class Pass:
+    """One pass of a batch through the model: what an objective asks for, once or several times."""
+
+    def __init__(self, engine: Any, task: Any, facts: dict[str, Any]):
+        self.engine, self.task, self.facts = engine, task, facts
+
+    @property
+    def module(self) -> Any:
+        """The model itself."""
+        return self.engine.module
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The units of `batch`, gradients attached."""
+        return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
+
+
+def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:
+    """What objectives may know of the classes: their names, and the training targets of each."""
+    import torch
+
+    if order.task.answers_are not in ("labels", "tags"):
+        return {}
+    counts = np.bincount(rows.classes(), minlength=len(order.labels))
+    return {"names": order.labels, "class_rows": torch.as_tensor(counts, dtype=torch.float32, device=device)}

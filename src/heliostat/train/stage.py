@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heliostat.artifacts import Corpus, Model
+from heliostat.core.errors import UserError
 from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
-from heliostat.engine.streams import rows_in, total_steps
+from heliostat.engine.streams import opened
+from heliostat.train.batching import batches, interval
 from heliostat.train.config import VERSION, TrainConfig
-from heliostat.train.session import Export, Train, validation_interval
+from heliostat.train.orders import Export, Train
+from heliostat.train.reference import write_losses
 
 __all__ = ["VERSION", "export", "fit", "train_fully", "training"]
 
@@ -26,7 +31,20 @@ def fit(config: TrainConfig, *, ctx: Context, model: Any, corpus: Corpus, task: 
 def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: Corpus, task: Any, key: str = "train") -> dict[str, Any]:
     """The fields that every order of one training shares."""
     engine, layout = ctx.engine, ctx.layout
-    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source)
+    if wrong := config.objective.problems(corpus.labels):
+        raise UserError([f"{ctx.name}.objective.{problem}" for problem in wrong])
+    curriculum = config.curriculum
+    kept = curriculum.kept() if curriculum is not None else None
+    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=kept)
+    losses = None
+    if curriculum is not None and curriculum.needs_losses:
+        losses = ctx.folder / "reference-losses.npy"
+        if not losses.exists():
+            write_losses(Path(curriculum.model), losses, engine=engine, corpus=corpus, task=task)
+    rows = opened(train_rows)
+    batch_rows = config.batch
+    if config.batch_tokens is not None:
+        batch_rows = max(layout.workers, round(config.batch_tokens / max(1.0, float(rows.lengths_N.mean()))))
     return {
         "task": task,
         "key": f"{ctx.fingerprint}/{key}",
@@ -37,25 +55,30 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "train_rows": train_rows,
         "valid_rows": engine.prepare(corpus.split("valid"), task=task, labels=corpus.labels, model=source),
         "seed": ctx.seed,
-        "total": total_steps(rows_in(train_rows), config.batch, config.epochs),
+        "losses": losses,
+        "total": batches(config, rows, ctx.seed, losses_N=np.load(losses) if losses else None).steps(config.epochs),
         "metric": task.metric,
         "zero": layout.zero,
         "offload": layout.offload,
-        "micro_rows": layout.micro_rows(config.batch),
-        "accumulation": layout.accumulation(config.batch),
+        "batch_rows": batch_rows,
+        "micro_rows": layout.micro_rows(batch_rows),
     }
 
 
 def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
     """Train to the end in orders of one validation interval, so that a kill loses at most one; returns what was reached."""
     total = fields["total"]
-    every = validation_interval(fields["train"], rows_in(fields["train_rows"]))
+    train, losses = fields["train"], fields["losses"]
+    every = interval(train, batches(train, opened(fields["train_rows"]), fields["seed"], losses_N=np.load(losses) if losses else None))
     listener = _teller(ctx, fields["key"])
     ctx.engine.listeners.append(listener)
     try:
         for until in [*range(every, total, every), total]:
             reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total)).value
             ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}")
+            if reached["over"]:
+                ctx.show.message(f"{ctx.name}: no better validation for a while; ended after {reached['step']} of {total} steps")
+                break
     finally:
         ctx.engine.listeners.remove(listener)
     return reached

@@ -17,9 +17,10 @@ from heliostat.core import seeds
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints
 from heliostat.engine.orders import Reply
-from heliostat.engine.streams import rows_in, total_steps
-from heliostat.train.session import Export, Train
+from heliostat.train.batching import batches
+from heliostat.train.orders import Export, Train
 from heliostat.train.stage import exported
+from heliostat.train.starting import rows_of
 from heliostat.tune.config import Confirm
 from heliostat.tune.room import trial_name
 from heliostat.tune.running import Running
@@ -82,9 +83,8 @@ class Repetitions:
         else:
             fold = (rep, self.confirm.folds, seeds.derive(run.ctx.seed, "folds"))
             fields = run.again(job.trial, key, seed=run.seed_of(job.trial), fold=fold)
-            rows = rows_in(fields["train_rows"]) + rows_in(fields["valid_rows"])
-            held = len(range(rep, rows, self.confirm.folds))
-            fields["total"] = total_steps(rows - held, fields["train"].batch, fields["train"].epochs)
+            seen, _ = rows_of(fields["train_rows"], fields["valid_rows"], fold)
+            fields["total"] = batches(fields["train"], seen, fields["seed"]).steps(fields["train"].epochs)
         return Train(**fields, until=fields["total"], resumable=False, threads=run.threads)
 
     def record(self, job: Job, reply: Reply) -> None:

@@ -20,7 +20,7 @@ from heliostat.core.ledger import Ledger
 from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import Reply
-from heliostat.train.session import Train
+from heliostat.train.orders import Train
 from heliostat.train.stage import training
 from heliostat.tune import outlook
 from heliostat.tune.config import TuneConfig

@@ -34,7 +34,7 @@ def test_an_older_run_and_searched_models_are_absolute_wherever_they_are_named(h
                 "warm_start": {"run": run, "best": 2},
                 "space": {
                     "model.path": {"choice": [path, "bert-base"]},
-                    "train.lora.r": {"int": [2, 4], "when": {"model.path": [path]}},
+                    "train.adapter.r": {"int": [2, 4], "when": {"model.path": [path]}},
                     "train.batch": {"int": [2, 4], "when": {"model.path": path}},
                     "task.note": {"choice": [small]},
                 },

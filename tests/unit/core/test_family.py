@@ -17,7 +17,7 @@ from heliostat.train.schedules.base import Base
 class Half(Base):
     "Half of the peak."
 
-    def after_warmup(self, progress):
+    def after_warmup(self, progress, merits):
         return 0.5
 """
 

@@ -10,6 +10,7 @@ from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context
 from heliostat.corpus.config import CorpusConfig
 from heliostat.corpus.stage import build
+from heliostat.tasks.text_classification import TextClassification
 
 
 class InProcess:
@@ -40,7 +41,7 @@ def run(context):
     """Builds a corpus from settings; returns it."""
 
     def go(seed=7, folder="out", held_out=None, **settings):
-        return build(CorpusConfig(**settings), ctx=context(seed, folder), task=None, held_out=held_out)
+        return build(CorpusConfig(**settings), ctx=context(seed, folder), task=TextClassification(), held_out=held_out)
 
     return go
 

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from heliostat.core.errors import UserError
+from heliostat.core.values import name_of
 from heliostat.core.workspace import Workspace
 from heliostat.corpus.config import CorpusConfig
 from heliostat.corpus.labels import in_natural_order
-from heliostat.corpus.reading import name_of
 from heliostat.corpus.stage import build
+from heliostat.tasks.text_classification import TextClassification
 
 
 class InProcess:
@@ -205,9 +206,9 @@ def test_a_refused_corpus_may_be_made_with_other_settings(tmp_path, write_jsonl,
     sources = jsonl(write_jsonl([*two_classes, {"text": "", "label": "a"}]))
     with Workspace(tmp_path / "run", seed=7, engine=InProcess()) as space:
         with pytest.raises(UserError, match="max_bad_share"):
-            space.do(build, CorpusConfig(sources=sources, max_bad_share=0), task=None)
+            space.do(build, CorpusConfig(sources=sources, max_bad_share=0), task=TextClassification())
         assert (tmp_path / "run" / "corpus" / "quarantine.jsonl").exists()
-        assert space.do(build, CorpusConfig(sources=sources, max_bad_share=0.5), task=None).dropped["empty_text"] == 1
+        assert space.do(build, CorpusConfig(sources=sources, max_bad_share=0.5), task=TextClassification()).dropped["empty_text"] == 1
 
 
 def test_the_wrong_encoding_is_told_with_the_setting_that_helps(run, tmp_path, texts):
@@ -273,5 +274,5 @@ def test_the_profile_counts_what_is_there(run, rows_of, write_jsonl, two_classes
 
 def test_progress_is_told_in_pieces(context, write_jsonl, two_classes):
     ctx = context()
-    build(CorpusConfig(sources=jsonl(write_jsonl(two_classes)) * 2), ctx=ctx, task=None)
+    build(CorpusConfig(sources=jsonl(write_jsonl(two_classes)) * 2), ctx=ctx, task=TextClassification())
     assert ctx.show.seen == [("corpus", 1, 2, "pieces"), ("corpus", 2, 2, "pieces")]

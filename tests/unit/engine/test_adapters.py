@@ -1,18 +1,20 @@
 """Adapters: little is trained, and merging changes no answer."""
 
 import copy
+import fnmatch
 
 import pytest
 import torch
 
+from heliostat.core import family
 from heliostat.core.errors import UserError
-from heliostat.engine import adapters
+from heliostat.engine import adapters, models
 from heliostat.engine.models import Store
 from heliostat.engine.orders import ModelSource
 from heliostat.tasks.text_classification import TextClassification
 
 LABELS = ("art", "money", "sport")
-LORA = {"r": 2, "alpha": 8.0, "dropout": 0.0, "targets": ["query", "value"]}
+LORA = {"use": "lora", "r": 2, "alpha": 8.0}
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def answer(module):
 
 
 def test_only_adapters_and_the_new_head_are_trained(fresh):
-    module = adapters.wrap(fresh()[0], LORA, fresh()[1], 1)
+    module = adapters.put_in(fresh()[0], family.build("train.adapters", LORA), fresh()[1], 1)
     trained = {name for name, p in module.named_parameters() if p.requires_grad}
     layers = {name for name in trained if "lora_" in name}
     assert len(layers) == 2 * 2 * 2  # two layers, two targets, two matrices each
@@ -43,17 +45,21 @@ def test_adapters_start_as_nothing_and_as_the_seed_says(fresh):
     drawn = {}
     for attempt, seed in enumerate([1, 1, 2]):
         torch.manual_seed(attempt)
-        wrapped = adapters.wrap(copy.deepcopy(module), LORA, missing, seed)
+        wrapped = adapters.put_in(copy.deepcopy(module), family.build("train.adapters", LORA), missing, seed)
         assert torch.equal(answer(wrapped), before)
         drawn[attempt] = torch.cat([p.detach().flatten() for name, p in wrapped.named_parameters() if "lora_A" in name])
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
 
 
-def test_merging_changes_no_answer(fresh):
+MERGING = [name for name, kind in family.members("train.adapters").items() if kind.merges]
+
+
+@pytest.mark.parametrize("use", MERGING)
+def test_merging_changes_no_answer(fresh, use):
     module, missing = fresh()
     before = answer(module)
-    wrapped = adapters.wrap(module, LORA, missing, 1)
+    wrapped = adapters.put_in(module, family.build("train.adapters", use), missing, 1)
     torch.manual_seed(5)
     with torch.no_grad():
         for parameter in wrapped.parameters():
@@ -73,5 +79,46 @@ def test_a_model_without_adapters_is_left_as_it_is(fresh):
 
 
 def test_a_target_that_is_not_there_names_those_that_are(fresh):
-    with pytest.raises(UserError, match=r"\['q_proj'\] match no linear module.*It has: classifier, dense, key, query, value"):
-        adapters.wrap(fresh()[0], {**LORA, "targets": ["q_proj"]}, fresh()[1], 1)
+    with pytest.raises(UserError, match=r"\['q_proj'\] match no linear module.*It has: dense, key, query, value"):
+        adapters.put_in(fresh()[0], family.build("train.adapters", {**LORA, "targets": ["q_proj"]}), fresh()[1], 1)
+
+
+@pytest.mark.parametrize("use", family.names("train.adapters"))
+def test_what_is_trained_is_what_the_plan_says_and_the_head(fresh, use):
+    """The plan knows shapes alone; the head of three classes has 3 x width weights and 3 biases."""
+    adapter = family.build("train.adapters", use)
+    module, missing = fresh()
+    shapes = {name: tuple(part.weight.shape) for name, part in adapters.matrices(module).items()}
+    shapes |= {name: tuple(part.weight.shape) for name, part in module.named_modules() if name.endswith("word_embeddings")}
+    width = module.config.hidden_size
+    wrapped = adapters.put_in(module, adapter, missing, 1)
+    trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
+    assert trained == adapter.adds(shapes) + 3 * width + 3
+
+
+def test_the_shares_of_a_mixture_are_noisy_in_training_only(fresh):
+    from heliostat.engine.mixture import Mixed
+
+    module, missing = fresh()
+    wrapped = adapters.put_in(module, family.build("train.adapters", {"use": "mixture", "experts": 3}), missing, 1)
+    (one, *_) = [part for part in wrapped.modules() if isinstance(part, Mixed)]
+    assert one.eval().shares().tolist() == pytest.approx([1 / 3] * 3)
+    assert not torch.equal(one.train().shares(), one.shares())
+    assert one.shares().sum().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("patterns", [["*embeddings*"], ["*layer.0.*", "*bias"]])
+def test_parameters_are_frozen_by_pattern(fresh, patterns):
+    module, _ = fresh()
+    models.freeze(module, patterns)
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    assert frozen == {name for name, _ in module.named_parameters() if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}
+    assert frozen
+
+
+@pytest.mark.parametrize(
+    ("patterns", "said"), [(["*embedings*"], "matches no parameter. There are bert.embeddings"), (["*"], "nothing is left to train")]
+)
+def test_patterns_that_freeze_nothing_or_everything_are_refused(fresh, patterns, said):
+    with pytest.raises(UserError, match=said):
+        models.freeze(fresh()[0], patterns)

@@ -116,7 +116,7 @@ def test_an_engine_that_closes_hears_every_gang_to_the_end(channel, monkeypatch,
         def dismiss(self):
             self.mailbox.events.append({"kind": "valid", "step": 10})
 
-        def close(self, *, leaving):
+        def close(self, wait_s, *, leaving):
             leaving(self)
             closed.append(self.name)
 

@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import ray
 from scipy import special
 
 from heliostat.artifacts import Ensemble, Model
 from heliostat.core import seeds
 from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.layout import Layout
-from heliostat.engine.driver import Engine, checked, combined, content_of, members, softmax, source_of
+from heliostat.core.progress import Progress
+from heliostat.engine import cluster, rows
+from heliostat.engine.driver import MAX_LOSSES, Engine, checked, combined, content_of, members, softmax, source_of
 from heliostat.engine.orders import Reply
 from heliostat.tasks.config import ModelConfig
 
@@ -62,7 +65,7 @@ def test_the_members_of_a_predictor(tmp_path):
 
 @pytest.mark.parametrize(
     ("reason", "kind", "exit_code"),
-    [("request", UserError, 2), ("diverged", Diverged, 4), ("exception", RunFailed, 4), ("lost", RunFailed, 4)],
+    [("request", UserError, 2), ("diverged", Diverged, 4), ("exception", RunFailed, 4), ("lost", RunFailed, 4), ("memory", RunFailed, 4)],
 )
 def test_a_reply_that_failed_raises_what_it_stands_for(reason, kind, exit_code):
     with pytest.raises(kind, match="what happened") as caught:
@@ -111,3 +114,100 @@ def test_the_members_of_an_ensemble_answer_one_after_another(tmp_path, monkeypat
     monkeypatch.setattr(engine, "_time", lambda part, texts, task: {"ms": times[part.name]})
     taken = engine.latency(ensemble(tmp_path, 0.5, 0.5), ["x"] * 3, task=None)
     assert taken == {"p50": 12.0, "p99": round(12 + 0.98 * 31, 3)}  # 11, 12, 43; p99 interpolates between the last two
+
+
+class Gang:
+    """Answers every order with the same reply."""
+
+    def __init__(self, reply, name="gang"):
+        self.reply, self.name, self.orders, self.closed = reply, name, [], []
+        self.mailbox = None
+
+    def perform(self, order):
+        self.orders.append(order)
+        return self.reply
+
+    def dismiss(self):
+        self.closed.append("dismissed")
+
+    def close(self, wait_s=20.0, *, leaving=None):
+        self.closed.append(wait_s)
+
+
+class Plain:
+    """An order, as far as the engine looks at it."""
+
+    def model_copy(self, update):
+        return self
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """An engine with gangs that wait to be mustered in `coming`."""
+    made = Engine(Layout(grace_s=30), tmp_path, Progress())
+    made.coming = []
+
+    def muster(count):
+        made.gangs += [made.coming.pop(0) for _ in range(count - len(made.gangs))]
+        return made.gangs[:count]
+
+    monkeypatch.setattr(made, "muster", muster)
+    return made
+
+
+def test_an_order_whose_gang_is_gone_is_given_to_another(engine):
+    dead = Gang(Reply(error="the gang was lost", reason="closed"))
+    engine.coming = [dead, Gang(Reply(value={"rows": 3}))]
+    assert engine.perform(Plain()).value == {"rows": 3}
+    assert len(dead.orders) == 1
+    assert dead not in engine.gangs
+
+
+def test_an_order_that_loses_one_gang_after_the_other_has_failed(engine):
+    engine.coming = [Gang(Reply(error="the gang was lost", reason="closed")) for _ in range(MAX_LOSSES + 1)]
+    with pytest.raises(RunFailed, match="the gang was lost"):
+        engine.perform(Plain())
+    assert len(engine.coming) == 1
+
+
+def test_trainings_that_are_interrupted_share_the_time_they_have_to_save(engine):
+    gangs = engine.gangs = [Gang(None), Gang(None)]
+    engine.close()
+    for gang in gangs:
+        assert gang.closed[0] == "dismissed"
+        assert 0 < gang.closed[1] <= 30
+    assert engine.gangs == []
+
+
+def test_what_a_gang_tells_of_its_failures_is_shown(engine):
+    told, heard = [], []
+    engine.show.message = told.append
+    engine.listeners.append(heard.append)
+    events = [{"kind": "told", "text": "gang-0: out of memory"}, {"kind": "step", "step": 3}]
+    for event in events:
+        engine.tell(event)
+    assert told == ["gang-0: out of memory"]
+    assert heard == events
+
+
+def test_gangs_that_may_be_narrow_share_the_cluster(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "NodeID": "a", "Resources": {"CPU": 9.0}}])
+    widths = {}
+    for wanted in (1, 2, 5):
+        engine = Engine(Layout(workers=6, least_workers=2), tmp_path, side_by_side=wanted)
+        monkeypatch.setattr(engine, "connect", lambda: None)
+        widths[wanted] = (engine.widest(), engine._width())
+    assert widths == {1: (1, 6), 2: (2, 4), 5: (4, 2)}
+    assert Engine(Layout(workers=2), tmp_path, side_by_side=3)._width() == 2
+
+
+def test_a_gang_that_has_taken_the_last_cpu_makes_place_for_data(engine, monkeypatch):
+    monkeypatch.setattr(engine, "connect", lambda: None)
+    monkeypatch.setattr(cluster, "starves_data", lambda: True)
+    monkeypatch.setattr(rows, "read", lambda pieces, function: iter(pieces))
+    engine.gangs = [Gang(None)]
+    assert list(engine.map_pieces([{}], None)) == [{}]
+    assert len(engine.gangs) == 1  # a layout of a fixed width keeps a CPU for data by itself
+    engine.layout = Layout(workers=2, least_workers=1)
+    list(engine.map_pieces([{}], None))
+    assert engine.gangs == []

@@ -155,12 +155,13 @@ class Exported:
     """A trained model and what `export` is told about it."""
 
     def __init__(self, folder):
-        store, source = Store(), ModelSource(folder=str(folder))
+        store, self.source = Store(), ModelSource(folder=str(folder))
+        source = self.source
         self.base = store.opened(source, LABELS, TASK)
         self.module = store.fresh(source, LABELS, TASK, 1).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         rows = TASK.tokenise({"text": ["water boat", "the old oven and a pan"], "label": ["art", "sport"]}, self.tokenizer, list(LABELS))
-        self.probe = TASK.collate(rows, self.tokenizer.pad_token_id)
+        self.probe = TASK.collate(rows, self.tokenizer)
 
     def logits(self):
         with torch.no_grad():
@@ -168,7 +169,8 @@ class Exported:
 
     def write(self, out, before=None):
         before = self.logits() if before is None else before
-        return export(self.module, self.base, self.tokenizer, out, task=TASK, before=before, probe=self.probe)
+        told = {"base": self.base, "source": self.source, "processor": self.tokenizer, "task": TASK}
+        return export(self.module, out, **told, probe=(self.probe, before))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from heliostat.core.manifest import read_json
 from heliostat.engine import streams
-from heliostat.engine.streams import Batches, Prepared, Tokenise, prepare, steps_per_epoch, total_steps
+from heliostat.engine.streams import Batches, Prepared, Tokenise, prepare, steps_per_epoch
 from heliostat.tasks.text_classification import TextClassification
 
 ROWS, BATCH = 43, 8  # the last batch has 3 rows
@@ -16,7 +16,7 @@ LABELS = ("art", "sport")
 
 
 def workers(world, accumulation, *, rows=ROWS, seed=5):
-    return [Batches(rows, BATCH, accumulation, seed, rank, world) for rank in range(world)]
+    return [Batches(np.arange(rows), BATCH, accumulation, seed, rank, world) for rank in range(world)]
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
@@ -34,7 +34,7 @@ def test_every_row_is_seen_once_per_epoch(world, accumulation):
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_the_shares_are_the_global_batch_and_it_does_not_depend_on_them(world, accumulation):
     for step in range(2 * STEPS):
-        whole = Batches(ROWS, BATCH, 1, 5).whole(step)
+        whole = Batches(np.arange(ROWS), BATCH, 1, 5).whole(step)
         union = []
         for worker in workers(world, accumulation):
             assert (worker.whole(step) == whole).all()
@@ -61,21 +61,21 @@ def test_a_filler_stands_only_where_a_part_would_be_empty():
 
 
 def test_the_order_is_another_one_in_each_epoch_and_for_each_seed():
-    orders = [tuple(Batches(ROWS, BATCH, 1, seed).order(epoch)) for seed in (5, 6) for epoch in (0, 1, 2)]
+    orders = [tuple(Batches(np.arange(ROWS), BATCH, 1, seed).order(epoch)) for seed in (5, 6) for epoch in (0, 1, 2)]
     assert len(set(orders)) == 6
 
 
 def test_a_step_is_the_same_whatever_was_asked_before():
     """Resume seeks, it does not replay."""
-    forward = Batches(ROWS, BATCH, 1, 5)
+    forward = Batches(np.arange(ROWS), BATCH, 1, 5)
     rows = [forward.whole(step) for step in range(3 * STEPS)]
-    back = Batches(ROWS, BATCH, 1, 5)
+    back = Batches(np.arange(ROWS), BATCH, 1, 5)
     assert all((back.whole(step) == rows[step]).all() for step in reversed(range(3 * STEPS)))
 
 
 @pytest.mark.parametrize(("rows", "batch", "epochs", "steps"), [(43, 8, 1.0, 6), (40, 8, 1.0, 5), (43, 8, 2.5, 15), (43, 8, 0.01, 1)])
 def test_steps_of_a_training(rows, batch, epochs, steps):
-    assert total_steps(rows, batch, epochs) == steps
+    assert Batches(np.arange(rows), batch).steps(epochs) == steps
 
 
 class Letters:
@@ -88,7 +88,7 @@ class Letters:
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     """Two parquet files of 4 and 3 rows, and a stub in place of every tokenizer."""
-    monkeypatch.setattr(streams, "open_tokenizer", lambda folder: Letters())
+    monkeypatch.setattr(streams, "processor", lambda task, folder: Letters())
     texts = ["abcdefghij", "ab", "abc", "abcd", "x" * 9, "y", "z" * 12]
     labels = ["sport", "art", "art", "sport", "chess", "art", "sport"]
     files = []
@@ -126,7 +126,7 @@ def test_prepared_rows_come_back_in_corpus_order(tmp_path, corpus):
     assert taken["input_ids"] == [[ord("y")], [ord(c) for c in "abcdefghij"], [ord("y")]]
     # float32 of 0.75 and 0.5 is exact
     assert taken["weight"] == [0.75, 0.5, 0.75]
-    assert read_json(rows.folder / "manifest.json") == {"rows": 7, "tokens": 39, "labels": list(LABELS)}
+    assert read_json(rows.folder / "manifest.json") == {"rows": 7, "trainable": 6, "tokens": 39, "labels": list(LABELS)}
 
 
 def test_rows_are_prepared_once(tmp_path, corpus):

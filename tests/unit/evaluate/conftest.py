@@ -31,17 +31,24 @@ class Engine:
         return (noise_NC + self.skill[predictor.name] * np.eye(3)[targets]).astype(np.float32)
 
     def embed(self, predictor, texts, *, task):
+        return self.embed_rows(predictor, {"text": texts}, task=task)
+
+    def embed_rows(self, predictor, inputs, *, task):
+        texts = inputs["text"]
         self.calls.append(("embed", getattr(predictor, "name", "base"), len(texts)))
         seen = np.array([LABELS.index(t.split()[0]) if t.split()[0] in LABELS else 0 for t in texts])
         vectors_ND = rng(2, "test", texts[0]).normal(size=(len(texts), 8)) + 3 * np.eye(8)[seen]
         return (vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)).astype(np.float32)
 
-    def latency(self, predictor, texts, *, task):
-        self.calls.append(("latency", len(texts)))
+    def latency(self, predictor, inputs, *, task):
+        self.calls.append(("latency", len(inputs["text"])))
         return {"p50": 1.5, "p99": 3.0}
 
-    def size(self, model):
-        return 1000, 4000
+    def params(self, model, inputs, *, task):
+        return 1000
+
+    def weights_bytes(self, model):
+        return 4000
 
 
 class Shown(Progress):

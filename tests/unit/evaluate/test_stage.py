@@ -35,7 +35,7 @@ def test_every_predictor_on_every_suite_with_its_cost(room):
 
 def test_the_numbers_are_those_of_the_saved_test_logits(room):
     scores = run(room, [room.trial, room.student])
-    targets_N = read_rows(room.corpus, "test", room.task).targets_N
+    targets_N = read_rows(room.corpus, "test", room.task).targets
     for model in scores.models:
         logits_NC = np.load(scores.path / f"{model.name}.npy")
         assert logits_NC.dtype == np.float32
@@ -63,7 +63,7 @@ def test_long_training_data_is_thinned_out_evenly_for_the_base(room):
     run(room, [room.base], base_rows=10)
     assert room.ctx.engine.calls[:3] == [("embed", "base", 10), ("embed", "base", 10), ("embed", "base", 90)]
     rows = read_rows(room.corpus, "train", room.task, 10)
-    assert (rows.texts[0].split()[1:], rows.texts[-1].split()[1:]) == (["train", "0", "0"], ["train", "1", "79"])
+    assert (rows.inputs["text"][0].split()[1:], rows.inputs["text"][-1].split()[1:]) == (["train", "0", "0"], ["train", "1", "79"])
 
 
 def test_the_domain_sentence_speaks_of_the_base_only_when_it_is_there(room):
@@ -73,8 +73,8 @@ def test_the_domain_sentence_speaks_of_the_base_only_when_it_is_there(room):
 
 def test_rows_are_read_in_corpus_order(room):
     rows = read_rows(room.corpus, "test", room.task)
-    assert [t.split()[2:] for t in rows.texts] == [["0", str(i)] for i in range(30)] + [["1", str(i)] for i in range(60)]
-    assert [room.corpus.labels[t] for t in rows.targets_N] == [t.split()[0] for t in rows.texts]
+    assert [t.split()[2:] for t in rows.inputs["text"]] == [["0", str(i)] for i in range(30)] + [["1", str(i)] for i in range(60)]
+    assert [room.corpus.labels[t] for t in rows.targets] == [t.split()[0] for t in rows.inputs["text"]]
 
 
 def test_an_interrupted_evaluation_goes_on_with_the_next_model(room):

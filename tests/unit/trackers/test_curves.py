@@ -59,9 +59,9 @@ def steps(*numbers, key=KEY, total=TOTAL) -> dict[str, Any]:
     return {"kind": "step", "key": key, "time": 2.0, "step": numbers[-1], "total": total, "loss": told[-1][1], "lr": 0.5, "steps": told}
 
 
-def valid(step, value=0.5, key=KEY, best=None) -> dict[str, Any]:
-    best = best or {"step": step, "value": value}
-    return {"kind": "valid", "key": key, "time": 3.0, "step": step, "total": TOTAL, "value": value, "loss": 0.1, "best": best}
+def valid(step, value=0.5, key=KEY, best=None, over=False) -> dict[str, Any]:
+    told = {"value": value, "loss": 0.1, "best": best or {"step": step, "value": value}, "over": over}
+    return {"kind": "valid", "key": key, "time": 3.0, "step": step, "total": TOTAL, **told}
 
 
 def failed(key=KEY) -> dict[str, Any]:
@@ -148,6 +148,16 @@ def test_a_training_ends_at_its_last_validation(curves, record):
     curves.take([steps(12), valid(12)])
     assert record.ends == [("train", False)]
     assert record.steps("valid/accuracy") == [11, 12], "written before the end"
+
+
+def test_a_training_ends_where_early_stopping_ends_it(curves, record):
+    curves.take([began(), steps(1, 2, 3), valid(3, over=True)])
+    assert record.ends == [("train", False)]
+
+
+def test_what_gangs_say_in_words_is_no_point(curves, record):
+    curves.take([{"kind": "told", "gang": "gang-0", "time": 1.0, "text": "gang-0: grows"}])
+    assert record.points == []
 
 
 def test_a_failed_training_ends_after_its_last_steps_have_come(curves, record, monkeypatch):

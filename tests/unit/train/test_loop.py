@@ -1,6 +1,7 @@
 """The loop: one global batch is one update, however it is cut; a bad update is never made."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def cross_entropy(logits, batch):
 def loop_over(engine, group, *, accumulation=1, lr=lambda step: 0.5, per_row=cross_entropy, seed=SEED):
     """A loop over the data above; the forward passes are those of `Batches`."""
     features, labels, weights_N = data()
-    batches = Batches(ROWS, BATCH, accumulation, SEED, group.rank, group.world)
+    batches = Batches(np.arange(ROWS), BATCH, accumulation, SEED, group.rank, group.world)
 
     def share(step):
         def inputs(micro):
@@ -46,13 +47,16 @@ def loop_over(engine, group, *, accumulation=1, lr=lambda step: 0.5, per_row=cro
         whole = batches.whole(step)
         return [inputs(micro) for micro in batches.share(step)], float(weights_N[whole].sum()), len(whole)
 
-    return Loop(engine, lambda batch: engine(batch["x"]), per_row, share, lr, group, seed)
+    def total(batch):
+        return (per_row(engine(batch["x"]), batch) * batch["weight"]).sum()
+
+    return Loop(engine, total, share, lr, group, seed)
 
 
 def by_hand(steps):
     """(weights, losses) of plain gradient descent on the weighted mean over each global batch."""
     features, labels, weights_N = data()
-    module, batches, losses = linear(), Batches(ROWS, BATCH, 1, SEED), []
+    module, batches, losses = linear(), Batches(np.arange(ROWS), BATCH, 1, SEED), []
     for step in range(steps):
         rows = batches.whole(step)
         weight = torch.from_numpy(weights_N[rows])
@@ -142,6 +146,26 @@ def test_a_bad_loss_on_one_worker_stops_all_of_them_before_the_update(in_paralle
         assert (weights == flat(linear())).all()
 
 
+def test_a_bad_loss_names_the_rows_of_its_batch(plain_engine):
+    module = linear()
+    engine = plain_engine(module, torch.optim.SGD(module.parameters(), lr=1.0))
+    bad = lambda logits, batch: cross_entropy(logits, batch) * math.nan  # noqa: E731
+    loop = replace(loop_over(engine, Group(), per_row=bad), names=lambda step: [f"row-{step}-a", f"row-{step}-b"])
+    with pytest.raises(Diverged, match=r"learning rate 0\.5, on the batch that begins with rows row-1-a, row-1-b\. Lower"):
+        list(loop.run(1, 2))
+
+
+def test_all_workers_stop_at_the_step_at_which_one_is_told_to_leave(in_parallel, plain_engine):
+    def work(group):
+        module = linear()
+        engine = plain_engine(module, torch.optim.SGD(module.parameters(), lr=1.0), 1, group)
+        loop = replace(loop_over(engine, group), leaving=lambda: group.rank == 1 and engine.updates == 2)
+        return [(done.step, done.leaving) for done in loop.run(0, 4)]
+
+    for told in in_parallel(3, work):
+        assert told == [(1, False), (2, False), (3, True), (4, False)]
+
+
 def with_dropout(plain_engine, spans, *, seed=SEED, group=None):
     """Weights after the steps of `spans`, each run by a loop of its own with other random draws in between."""
     module = torch.nn.Sequential(torch.nn.Dropout(0.5), linear())
@@ -166,13 +190,13 @@ def test_dropout_differs_between_seeds_steps_and_ranks():
 
         def logits(batch, module=module, key=(seed, rank, step)):
             masks[key] = tuple(module(torch.ones(64)).tolist())
-            return torch.zeros(1, requires_grad=True)
+            return torch.zeros((), requires_grad=True)
 
         class Idle:
             optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
             backward = step = staticmethod(lambda *loss: None)
 
         share = lambda step: ([{"weight": torch.ones(1)}], 1.0, 1)  # noqa: E731
-        list(Loop(Idle(), logits, lambda logits, batch: logits, share, lambda step: 1.0, Group(rank=rank), seed).run(step, step + 1))
+        list(Loop(Idle(), logits, share, lambda step: 1.0, Group(rank=rank), seed).run(step, step + 1))
     assert len(set(masks.values())) == 4
     assert np.isin(list(masks.values()), [0.0, 2.0]).all()

@@ -2,15 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from heliostat.core import seeds
 from heliostat.core.errors import Diverged
 from heliostat.engine import checkpoints
-from heliostat.engine.orders import ModelSource
+from heliostat.engine.models import open_model
+from heliostat.engine.orders import ModelSource, Stopped
+from heliostat.engine.predict import batch_of
+from heliostat.engine.streams import Batches, opened, processor
 from heliostat.train import session
-from heliostat.train.config import LoraConfig, TrainConfig
-from heliostat.train.session import Export, Train, validation_interval
+from heliostat.train.batching import interval
+from heliostat.train.config import TrainConfig
+from heliostat.train.orders import Export, Train
 
 TOTAL = 8
 
@@ -29,8 +35,8 @@ def fields(ground, folder, **train):
         "seed": 5,
         "total": TOTAL,
         "metric": "log_loss",
+        "batch_rows": config["batch"],
         "micro_rows": 3,
-        "accumulation": 2,
     }
 
 
@@ -124,6 +130,18 @@ def test_going_on_from_disk_in_another_process_is_the_same_training(ground, work
     assert_same(reached(tmp_path / "parts"), uninterrupted)
 
 
+@pytest.mark.parametrize("train", [
+    {"regularizer": "fgm"}, {"regularizer": "r_drop"}, {"regularizer": {"use": "freelb", "steps": 2}},
+    {"batch_tokens": 40}, {"curriculum": {"use": "length", "span": 3.0}}, {"curriculum": "length", "batch_tokens": 30},
+    {"objective": {"use": "focal", "class_weights": "balanced"}}, {"schedule": {"use": "plateau", "patience": 1}},
+])  # fmt: skip
+def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, worker, tmp_path, train):
+    Train(**fields(ground, tmp_path / "whole", **train), until=TOTAL).perform(worker())
+    for until in (4, TOTAL):
+        Train(**fields(ground, tmp_path / "parts", **train), until=until).perform(worker())
+    assert_same(reached(tmp_path / "parts"), reached(tmp_path / "whole"))
+
+
 def test_a_broken_checkpoint_starts_again_and_ends_the_same(ground, worker, tmp_path, uninterrupted):
     folder = tmp_path / "parts"
     Train(**fields(ground, folder), until=4).perform(worker())
@@ -165,23 +183,143 @@ def test_weights_that_are_not_numbers_end_the_training(ground, worker, tmp_path,
     assert not (tmp_path / "result.json").exists()
 
 
-@pytest.mark.parametrize("lora", [None, LoraConfig(r=2, dropout=0.2)])
-def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, lora):
+class ToldToLeave:
+    """A worker that is told to leave while it makes the update after `step`."""
+
+    def __init__(self, worker, step):
+        self.worker, self.step = worker, step
+
+    def __getattr__(self, name):
+        return getattr(self.worker, name)
+
+    def post(self, event):
+        self.worker.group.pulse.leaving = event["step"] >= self.step
+
+
+def test_a_training_that_is_told_to_leave_saves_in_the_middle_and_goes_on_from_there(ground, worker, tmp_path, uninterrupted):
+    given = Train(**fields(ground, tmp_path / "parts"), until=TOTAL, resumable=False)
+    with pytest.raises(Stopped, match="stopped at step 3 of 8"):
+        given.perform(ToldToLeave(worker(), 2))
+    assert [p.name for p in (tmp_path / "parts" / "latest").iterdir()] == ["step-00000003"]
+    assert not (tmp_path / "parts" / "result.json").exists(), "an order that is not over has no result"
     gang = worker()
-    given = fields(ground, tmp_path / "training", lora=lora)
+    given.perform(gang)
+    assert gang.group.pulse.step == TOTAL
+    assert told(gang, "began")[0]["step"] == 3
+    assert min(event["step"] for event in told(gang, "step")) == 4
+    assert_same(reached(tmp_path / "parts"), uninterrupted)
+
+
+def test_an_order_that_ends_where_it_is_told_to_leave_is_simply_over(ground, worker, tmp_path):
+    assert Train(**fields(ground, tmp_path), until=4).perform(ToldToLeave(worker(), 3))["step"] == 4
+
+
+def test_what_goes_on_from_another_training_is_not_saved_in_the_middle(ground, worker, tmp_path):
+    Train(**fields(ground, tmp_path / "parent"), until=4, keep_all=True).perform(worker())
+    own = fields(ground, tmp_path / "own", optimizer={"use": "adamw", "lr": 5e-3}) | {"key": "own"}
+    given = Train(**own, until=TOTAL, parent=(tmp_path / "parent", 4))
+    with pytest.raises(Stopped, match="stopped at step 6"):
+        given.perform(ToldToLeave(worker(), 5))
+    assert not (tmp_path / "own" / "latest").exists()
+
+
+@pytest.fixture
+def little_memory(ground, monkeypatch):
+    """A forward pass that is differentiated holds two rows; one that is not holds four times as many."""
+    logits = type(ground.task).logits
+    seen = []
+
+    def limited(self, module, batch):
+        rows = len(next(iter(batch.values())))
+        seen.append((torch.is_grad_enabled(), rows))
+        if rows > (2 if torch.is_grad_enabled() else 8):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return logits(self, module, batch)
+
+    monkeypatch.setattr(type(ground.task), "logits", limited)
+    return seen
+
+
+def without_dropout(ground, folder, **changes):
+    return fields(ground, folder, dropout=0.0) | {"micro_rows": 6} | changes
+
+
+def test_rows_that_do_not_fit_are_halved_and_the_updates_stay_the_same(ground, worker, tmp_path, request):
+    Train(**without_dropout(ground, tmp_path / "whole"), until=TOTAL).perform(worker())
+    seen = request.getfixturevalue("little_memory")
+    order, gang = Train(**without_dropout(ground, tmp_path / "halved"), until=4), worker()
+    for halved in (0, 1):
+        assert order.halved == halved
+        with pytest.raises(torch.OutOfMemoryError):
+            order.perform(gang)
+        gang.drop()
+        order = order.smaller()
+    assert order.perform(gang)["halved"] == 2
+    seen.clear()
+    later = Train(**without_dropout(ground, tmp_path / "halved"), until=TOTAL)
+    later.perform(worker())  # in another process, and given as if nothing had been found out
+    assert max(rows for training, rows in seen if training) == 2
+    assert max(rows for training, rows in seen if not training) == 8
+    one, other = reached(tmp_path / "whole"), reached(tmp_path / "halved")
+    # the same sums in another order: float32 rounding over eight updates
+    assert [p["loss"] for p in one[0]["curve"]] == pytest.approx([p["loss"] for p in other[0]["curve"]], rel=1e-4)
+    assert all(torch.allclose(one[1][name], other[1][name], atol=1e-4) for name in one[1])
+
+
+@pytest.mark.parametrize(("rows", "sizes"), [(8, [8, 4, 2, 1]), (5, [5, 3, 2, 1]), (1, [1])])
+def test_halving_ends_at_one_row(ground, tmp_path, rows, sizes):
+    order, found = Train(**fields(ground, tmp_path) | {"micro_rows": rows}, until=1), []
+    while order is not None:
+        found.append(order.rows_at_once())
+        order = order.smaller()
+    assert found == sizes
+
+
+def test_a_group_of_fewer_workers_makes_more_passes_of_the_same_rows(ground, tmp_path):
+    order = Train(**fields(ground, tmp_path, batch=24) | {"micro_rows": 3}, until=1)
+    assert [order.passes(world) for world in (8, 4, 3, 1)] == [1, 2, 3, 8]
+    assert order.smaller().passes(4) == 3  # two rows at once
+
+
+def test_a_loss_that_is_not_a_number_names_its_rows_and_leaves_the_last_good_checkpoint(ground, worker, tmp_path, monkeypatch):
+    gang = worker()
+    good = Train(**fields(ground, tmp_path), until=4).perform(gang)
+    kind = type(gang.kept["session"].order.train.objective)
+    per_unit, passes = kind.per_unit, []
+
+    def bad(self, units):
+        passes.append(0)
+        return per_unit(self, units) * (float("nan") if len(passes) == 3 else 1.0)  # two passes make an update
+
+    monkeypatch.setattr(kind, "per_unit", bad)
+    with pytest.raises(Diverged) as caught:
+        Train(**fields(ground, tmp_path), until=TOTAL).perform(gang)
+    order = seeds.rng(5, "order", 1).permutation(22)  # four batches of six make an epoch of 22 rows: update 6 is the second of the next
+    named = ", ".join(f"train-{row}" for row in order[6:11])
+    assert "the loss became nan at step 6 with learning rate 0.00" in str(caught.value)
+    assert f"rows {named}." in str(caught.value)
+    kept = checkpoints.latest(tmp_path / "latest")
+    assert checkpoints.facts(kept)["step"] == 4
+    assert json.loads((tmp_path / "result.json").read_text()) == good
+
+
+@pytest.mark.parametrize("adapter", [None, {"use": "lora", "r": 2, "dropout": 0.2}, "dora", "ia3", "mixture", "prompt_tuning"])
+def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, adapter):
+    gang = worker()
+    given = fields(ground, tmp_path / "training", adapter=adapter)
     Train(**given, until=4).perform(gang)
     facts = Export(**given, out=tmp_path / "model").perform(gang)
-    again, missing = ground.task.model(str(tmp_path / "model"), list(ground.labels), None)
+    again, missing = open_model(ModelSource(folder=str(tmp_path / "model")), ground.labels, ground.task)
     assert missing == []
     assert facts["params"] == sum(p.numel() for p in again.parameters())
-    rows = session.opened(ground.valid)
-    saved = torch.from_numpy(session.np.load(tmp_path / "training" / "valid.npy"))
+    rows, prepared = opened(ground.valid), processor(ground.task, str(ground.model))
+    saved = torch.from_numpy(np.load(tmp_path / "training" / "valid.npy"))
     with torch.no_grad():
-        logits = ground.task.logits(again.eval(), ground.task.collate(session.columns(rows, range(len(rows))), 0))
+        logits = ground.task.logits(again.eval(), batch_of(rows, range(len(rows)), ground.task, prepared, (0,)))
     # the same weights in another batch, and for adapters another order of additions: float32 rounding
     assert torch.allclose(logits, saved, atol=1e-5)
 
 
 @pytest.mark.parametrize(("every", "rows", "steps"), [(0.25, 160, 2), (0.25, 17, 1), (1.0, 161, 11), (0.001, 160, 1)])
 def test_validations_come_every_so_many_steps(every, rows, steps):
-    assert validation_interval(TrainConfig(batch=16, validate_every=every), rows) == steps
+    assert interval(TrainConfig(validate_every=every), Batches(np.arange(rows), 16)) == steps

@@ -19,7 +19,7 @@ def fields(ground, tmp_path, total, every):
     train = TrainConfig(batch=6, validate_every=every)
     own = {"task": ground.task, "key": "k", "folder": tmp_path, "model": ModelSource(folder="m"), "labels": ground.labels, "train": train}
     own |= {"train_rows": ground.train, "valid_rows": ground.valid, "seed": 1, "total": total, "metric": "accuracy"}
-    return own | {"micro_rows": 6, "accumulation": 1}
+    return own | {"batch_rows": 6, "micro_rows": 6, "losses": None}
 
 
 @pytest.mark.parametrize(("total", "every", "untils"), [(10, 1.0, [4, 8, 10]), (8, 1.0, [4, 8]), (3, 1.0, [3]), (2, 0.25, [1, 2])])
@@ -28,7 +28,7 @@ def test_orders_end_at_each_validation_and_at_the_end(ground, tmp_path, total, e
 
     def perform(order):
         given.append(order)
-        return Reply(value={"best": {"value": order.until / 100, "step": order.until}})
+        return Reply(value={"over": False, "best": {"value": order.until / 100, "step": order.until}})
 
     reached = train_fully(fields(ground, tmp_path, total, every), context(perform))
     assert [order.until for order in given] == untils
@@ -44,3 +44,14 @@ def test_its_listener_goes_with_it_even_when_it_fails(ground, tmp_path):
     with pytest.raises(RuntimeError, match="lost"):
         train_fully(fields(ground, tmp_path, 4, 1.0), ctx)
     assert ctx.engine.listeners == []
+
+
+def test_a_training_that_is_over_gets_no_further_order(ground, tmp_path):
+    given = []
+
+    def perform(order):
+        given.append(order.until)
+        return Reply(value={"over": len(given) == 2, "step": order.until, "best": {"value": 0.5, "step": 4}})
+
+    assert train_fully(fields(ground, tmp_path, 16, 1.0), context(perform))["step"] == 8
+    assert given == [4, 8]

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from heliostat.corpus.lines import CHUNK_BYTES, UNDECODABLE, excerpt, open_bytes, read_lines, whole_file_encoding
+from heliostat.core.values import UNDECODABLE
+from heliostat.corpus.lines import CHUNK_BYTES, excerpt, open_bytes, read_lines, whole_file_encoding
 from heliostat.corpus.sources.base import Bad, Base, Row
 
 PEEKED_ROWS = 50

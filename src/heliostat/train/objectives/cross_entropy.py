@@ -6,16 +6,18 @@ from typing import Any
 
 from pydantic import Field
 
-from heliostat.train.objectives.base import Base
+from heliostat.train.objectives._classes import ClassWeighted
 
 
-class CrossEntropy(Base):
-    """Cross-entropy with the true label, optionally smoothed."""
+class CrossEntropy(ClassWeighted):
+    """Cross-entropy with the true label, optionally smoothed, optionally weighted by class."""
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target mass spread evenly over all labels."""
 
-    def per_row(self, logits: Any, batch: dict[str, Any]) -> Any:
+    def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="none", label_smoothing=self.label_smoothing)
+        losses_U = F.cross_entropy(units["logits"].float(), units["labels"], reduction="none", label_smoothing=self.label_smoothing)
+        weight_C = self.weight_of(units)
+        return losses_U if weight_C is None else losses_U * weight_C[units["labels"]]

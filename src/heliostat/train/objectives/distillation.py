@@ -18,11 +18,11 @@ class Distillation(Base):
     hard: float = Field(0.3, ge=0, le=1)
     """Share of the cross-entropy with the true label; the rest is the teacher's."""
 
-    def per_row(self, logits: Any, batch: dict[str, Any]) -> Any:
+    def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
-        t = self.temperature
-        teacher = F.log_softmax(batch["teacher"] / t, dim=-1)
-        student = F.log_softmax(logits.float() / t, dim=-1)
+        t, logits = self.temperature, units["logits"].float()
+        teacher = F.log_softmax(units["teacher"] / t, dim=-1)
+        student = F.log_softmax(logits / t, dim=-1)
         soft = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1) * t * t
-        return self.hard * F.cross_entropy(logits.float(), batch["labels"], reduction="none") + (1 - self.hard) * soft
+        return self.hard * F.cross_entropy(logits, units["labels"], reduction="none") + (1 - self.hard) * soft

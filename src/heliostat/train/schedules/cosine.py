@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from pydantic import Field
 
@@ -15,5 +16,5 @@ class Cosine(Base):
     floor: float = Field(0.0, ge=0, le=1)
     """Share of the peak that is left at the end."""
 
-    def after_warmup(self, progress: float) -> float:
+    def after_warmup(self, progress: float, merits: Sequence[float]) -> float:
         return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -19,7 +19,7 @@ from heliostat.tune.schedulers._ray import Controller, Iterated, RayCourse
 from heliostat.tune.schedulers.base import Base, Course, Job, Result
 from heliostat.tune.space import Dimension, Space
 
-CHANGEABLE = ("train.optimizer.", "train.schedule.", "train.objective.", "train.clip", "train.dropout", "train.lora.dropout")
+CHANGEABLE = ("train.optimizer.", "train.schedule.", "train.objective.", "train.clip", "train.dropout", "train.adapter.dropout")
 """Beginnings of the paths whose values may change while a training runs; a `use` may not."""
 DRAWS = 20
 """Times new settings are drawn until the constraints hold; then the copied trial's are kept."""

@@ -1,0 +1,60 @@
+"""What tasks with one token sequence per row share: padding, the encoder's inputs, mean-pooled embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def padded(rows: list[Any], fill: int) -> Any:
+    """Rows of whole numbers as one int64 tensor [B, longest], filled at the end."""
+    import numpy as np
+    import torch
+
+    lengths = [len(row) for row in rows]
+    out_BT = np.full((len(rows), max(lengths)), fill, dtype=np.int64)
+    for i, row in enumerate(rows):
+        out_BT[i, : lengths[i]] = row
+    return torch.from_numpy(out_BT)
+
+
+def mask(rows: list[Any]) -> Any:
+    """1 where a row has a token, int64 [B, longest]."""
+    import torch
+
+    lengths_B = torch.tensor([len(row) for row in rows])
+    return (torch.arange(int(lengths_B.max()))[None] < lengths_B[:, None]).long()
+
+
+def sequences(rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
+    """`input_ids`, `attention_mask` and, when the rows have them, `token_type_ids`."""
+    batch = {"input_ids": padded(rows["input_ids"], processor.pad_token_id or 0), "attention_mask": mask(rows["input_ids"])}
+    if "token_type_ids" in rows:
+        batch["token_type_ids"] = padded(rows["token_type_ids"], 0)
+    return batch
+
+
+def inputs(batch: dict[str, Any]) -> dict[str, Any]:
+    """What an encoder reads of a batch."""
+    return {name: batch[name] for name in INPUTS if name in batch}
+
+
+def mean_pooled(module: Any, batch: dict[str, Any]) -> Any:
+    """Unit vectors [B, width]: the mean of the encoder's last hidden states."""
+    import torch
+
+    encoder = getattr(module, module.base_model_prefix, module)
+    hidden_BTD = encoder(**inputs(batch)).last_hidden_state
+    mask_BT1 = batch["attention_mask"].unsqueeze(-1).to(hidden_BTD.dtype)
+    mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+    return torch.nn.functional.normalize(mean_BD.float(), dim=-1)
+
+
+def too_long(task: Any, model: Any, *, beside: int = 0) -> list[str]:
+    """A problem when `task.max_tokens` and `beside` further tokens are more than the model can read."""
+    most = model.positions()
+    if most is None or task.max_tokens + beside <= most:
+        return []
+    given = f"{task.max_tokens}" if not beside else f"{task.max_tokens} and {beside} beside them"
+    return [f"task.max_tokens: {given} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most - beside}."]

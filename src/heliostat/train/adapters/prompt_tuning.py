@@ -1,0 +1,32 @@
+"""Prompt tuning (Lester, Al-Rfou and Constant, 2021, arXiv:2104.08691) through PEFT."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from heliostat.train.adapters.base import Base, Shapes
+
+
+class PromptTuning(Base):
+    """Learned vectors before the text; nothing inside the model changes. The export is an adapter folder that `peft` opens."""
+
+    merges: ClassVar[bool] = False
+
+    tokens: int = Field(20, ge=1, le=1000)
+    """How many vectors; they count against what the model can read."""
+
+    def put_in(self, module: Any, head: list[str]) -> Any:
+        from heliostat.engine import adapters
+
+        settings = {"num_virtual_tokens": self.tokens, "task_type": "SEQ_CLS"}
+        return adapters.with_peft(module, "PromptTuningConfig", settings, None, head)
+
+    def adds(self, shapes: Shapes) -> int:
+        return self.tokens * max((shape[-1] for name, shape in shapes.items() if "embed" in name), default=0)
+
+    def problems(self, shapes: Shapes, task: Any) -> list[str]:
+        if task.auto == "AutoModelForSequenceClassification":
+            return []
+        return [f"prompt_tuning is for tasks that classify a whole text, and the task is {task.name()}. Use lora, dora, ia3 or mixture."]

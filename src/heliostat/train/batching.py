@@ -1,0 +1,43 @@
+"""Which rows make which update: global batches of rows or of tokens, in random order or along a curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from heliostat.core import seeds
+from heliostat.engine.streams import Batches, Rows
+from heliostat.engine.token_batches import TokenBatches
+from heliostat.train.config import TrainConfig
+
+
+def batches(train: TrainConfig, rows: Rows, seed: int, *, losses_N: np.ndarray | None = None, **share: Any) -> Batches | TokenBatches:
+    """The global batches of a training on the rows that have something to train on.
+
+    `share` are a worker's `rank`, the `world` size and its forward passes (`accumulation`) per update; `losses_N` are those of a reference
+    model, where the curriculum asks for them.
+    """
+    index_N = rows.trainable()
+    order = _ordered(train, rows, index_N, seed, losses_N)
+    if train.batch_tokens is None:
+        return Batches(index_N, train.batch, seed=seed, order=order, **share)
+    plain = Batches(index_N, 1, seed=seed, order=order)
+    return TokenBatches(plain.order, rows.lengths_N, train.batch_tokens, **share)
+
+
+def _ordered(
+    train: TrainConfig, rows: Rows, index_N: np.ndarray, seed: int, losses_N: np.ndarray | None
+) -> Callable[[int], np.ndarray] | None:
+    """Epoch to a permutation of the trainable rows; None is a random one."""
+    curriculum = train.curriculum
+    if curriculum is None:
+        return None
+    keys_N = curriculum.keys(rows, losses_N)[index_N]
+    return lambda epoch: curriculum.order(epoch, keys_N, seeds.rng(seed, "order", epoch))
+
+
+def interval(train: TrainConfig, made: Batches | TokenBatches) -> int:
+    """Steps between validations."""
+    return max(1, round(train.validate_every * made.steps(1)))

@@ -1,0 +1,1 @@
+"""Further passes through the model that make it steadier."""

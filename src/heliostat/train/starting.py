@@ -1,0 +1,44 @@
+"""What a training starts from: the model to train and the rows to train on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heliostat.core import seeds
+from heliostat.engine import adapters, models
+from heliostat.engine.streams import Rows, opened
+from heliostat.train.folds import folds
+
+if TYPE_CHECKING:
+    from heliostat.train.orders import Training
+
+
+def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
+    """The model as training starts from it: copied from the gang's, new head drawn, adapters in place; with all its bits to export it."""
+    train, missing = order.train, worker.models.missing(order.model, order.labels, order.task)
+    module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
+    if train.dropout is not None:
+        models.set_dropout(module, train.dropout)
+    if train.freeze:
+        models.freeze(module, train.freeze)
+    if train.gradient_checkpointing:
+        module.gradient_checkpointing_enable()
+        if train.adapter is not None:
+            module.enable_input_require_grads()  # what is recomputed has a gradient only if its input has one
+    if train.adapter is None:
+        return module
+    if getattr(train.adapter, "base_bits", None) and not to_export:
+        adapters.in_four_bits(module, adapters.head_of(module, missing))
+    return adapters.put_in(module, train.adapter, missing, seeds.derive(order.seed, "adapter"))
+
+
+def rows_of(train_rows: Path, valid_rows: Path, fold: tuple[int, int, int] | None) -> tuple[Rows, Rows]:
+    """(rows to train on, rows to validate on); `fold` is (which, of how many, seed)."""
+    train, valid = opened(train_rows), opened(valid_rows)
+    if fold is None:
+        return train, valid
+    which, count, seed = fold
+    every = train.beside(valid)
+    held_N = folds(every.column("id"), every.strata(), count, seed) == which
+    return every.only(~held_N), every.only(held_N)

@@ -1,0 +1,164 @@
+"""Orders that race a gang's own training against what one writes by hand, in one worker process, turn by turn."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from typing import Any
+
+from heliostat.train.orders import Train
+
+
+class Race(Train):
+    """Blocks of `steps` updates, ours and a bare torch loop's (DDP with several workers) in turns, on the same batches from the same start.
+
+    The bare loop's batches are made before its clock starts: it pays for nothing but forward, backward, clipping and the update.
+    """
+
+    pairs: int
+    steps: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.train.session import Session
+
+        session = Session(self, worker)
+        bare = Bare(self, session, worker.group)
+        ours, theirs, losses = [], [], []
+        for pair in range(self.pairs + 1):
+            until = (pair + 1) * self.steps
+            worker.group.barrier()
+            began = time.perf_counter()
+            mine = [done.loss for done in session.updates(self.model_copy(update={"until": until}))]
+            ours.append(time.perf_counter() - began)
+            batches = [session.batch(step) for step in range(pair * self.steps, until)]
+            worker.group.barrier()
+            began = time.perf_counter()
+            other = [bare.update(batch, pair * self.steps + i) for i, batch in enumerate(batches)]
+            theirs.append(time.perf_counter() - began)
+            losses += [(one, worker.group.mean(loss).item()) for one, loss in zip(mine, other, strict=True)]
+        session.close()
+        return {"ours": ours[1:], "theirs": theirs[1:], "losses": losses}  # the first block warms up
+
+
+class Bare:
+    """The loop by hand: fused AdamW, clipping, the same schedule."""
+
+    def __init__(self, order: Train, session: Any, group: Any):
+        import torch
+
+        from heliostat.engine import zero
+        from heliostat.train.starting import trainable
+        from heliostat.core.errors import RunFailed
+
+        self.order, self.session = order, session
+        self.module = trainable(order, session.worker).to(group.device)
+        self.optimizer = order.train.optimizer.build(zero.parameter_groups(self.module), 0)
+        self.model = torch.nn.parallel.DistributedDataParallel(self.module) if group.world > 1 else self.module
+        if order.train.clip is None:
+            raise RunFailed("the race is run with clipping")
+
+    def update(self, batch: dict[str, Any], step: int) -> Any:
+        import torch
+
+        train, task = self.order.train, self.order.task
+        for group in self.optimizer.param_groups:
+            group["lr"] = train.optimizer.lr * train.schedule.factor(step, self.order.total)
+        loss = torch.nn.functional.cross_entropy(task.logits(self.model, batch), batch["labels"])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), train.clip, foreach=True)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
+class AgainstTrainer(Train):
+    """The same updates by ours and by `transformers.Trainer`, in turns."""
+
+    pairs: int
+    steps: int
+    scratch: str
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.train.session import Session
+
+        session = Session(self, worker)
+        ours, theirs, losses = [], [], []
+        for pair in range(self.pairs + 1):
+            first, until = pair * self.steps, (pair + 1) * self.steps
+            began = time.perf_counter()
+            mine = [done.loss for done in session.updates(self.model_copy(update={"until": until}))]
+            ours.append(time.perf_counter() - began)
+            batches = [session.batch(step) for step in range(first, until)]
+            if pair == 0:
+                module, optimizer = self._parts(worker)
+            seconds, loss = self._trainer(module, optimizer, batches)
+            theirs.append(seconds)
+            losses.append((sum(mine) / len(mine), loss))
+        session.close()
+        return {"ours": ours[1:], "theirs": theirs[1:], "losses": losses}
+
+    def _parts(self, worker: Any) -> tuple[Any, Any]:
+        from heliostat.engine import zero
+        from heliostat.train.starting import trainable
+
+        module = trainable(self, worker)
+        return module, self.train.optimizer.build(zero.parameter_groups(module), 0)
+
+    def _trainer(self, module: Any, optimizer: Any, batches: list[dict[str, Any]]) -> tuple[float, float]:
+        """(seconds, mean loss) of one epoch over premade batches."""
+        import torch
+        from transformers import TrainingArguments
+
+        rows = [{name: batch[name] for name in ("input_ids", "attention_mask", "labels")} for batch in batches]
+        settings = TrainingArguments(
+            output_dir=self.scratch,
+            per_device_train_batch_size=1,
+            num_train_epochs=1,
+            max_grad_norm=self.train.clip or 0.0,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            dataloader_num_workers=0,
+        )
+        constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        sampler = {"data_collator": lambda given: given[0], "train_dataset": rows}
+        trainer = _in_order()(model=module, args=settings, optimizers=(optimizer, constant), **sampler)
+        done = trainer.train()
+        return done.metrics["train_runtime"], done.training_loss
+
+
+def _in_order() -> Any:
+    """A Trainer that takes its batches as they lie."""
+    import torch
+    from transformers import Trainer
+
+    class Ordered(Trainer):
+        def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+            return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    return Ordered
+
+
+class Told(Train):
+    """Blocks of `steps` updates, telling every step and telling nothing, in turns."""
+
+    pairs: int
+    steps: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.train import session as module
+        from heliostat.train.session import Session
+
+        session, every = Session(self, worker), module.EVENTS_EVERY_S
+        telling, silent = [], []
+        for pair in range(2 * self.pairs + 2):
+            seconds, module.EVENTS_EVERY_S = (telling, 0.0) if pair % 2 else (silent, 1e9)
+            began = time.perf_counter()
+            for _ in session.updates(self.model_copy(update={"until": (pair + 1) * self.steps})):
+                nullcontext()
+            seconds.append(time.perf_counter() - began)
+        module.EVENTS_EVERY_S = every
+        session.close()
+        return {"telling": telling[1:], "silent": silent[1:]}

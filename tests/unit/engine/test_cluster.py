@@ -1,0 +1,65 @@
+"""What fits a cluster, without one: nodes are dictionaries."""
+
+import os
+import signal
+
+import pytest
+import ray
+
+from heliostat.core.errors import UserError
+from heliostat.core.layout import Layout
+from heliostat.engine import cluster
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """`nodes(4, 2)` is a cluster of nodes with so many CPUs."""
+
+    def make(*cpus, gpus=0):
+        listed = [{"Alive": True, "NodeID": str(i), "Resources": {"CPU": float(count), "GPU": float(gpus)}} for i, count in enumerate(cpus)]
+        monkeypatch.setattr(ray, "nodes", lambda: [*listed, {"Alive": False, "NodeID": "dead", "Resources": {"CPU": 64.0}}])
+
+    return make
+
+
+def test_a_cpu_is_left_for_data_tasks(nodes):
+    nodes(4, 2)
+    assert cluster.widest(Layout()) == 5
+    assert cluster.widest(Layout(workers=2)) == 2
+
+
+def test_a_training_that_may_be_narrower_fits_more_often(nodes):
+    nodes(3)
+    elastic = Layout(workers=4, least_workers=2)
+    assert (cluster.widest(elastic), cluster.room(elastic)) == (1, 1)
+    assert cluster.workers_of_each(elastic, 1) == 2
+    assert cluster.room(Layout(workers=4)) == 0
+    nodes(3, 6)
+    assert cluster.widest(elastic) == 4
+    assert [cluster.workers_of_each(elastic, trainings) for trainings in (1, 2, 3, 4)] == [4, 4, 2, 2]
+
+
+def test_a_cluster_that_holds_not_even_the_fewest_is_refused(nodes):
+    nodes(2)
+    with pytest.raises(UserError, match="one training asks for 3 x 1 CPUs"):
+        cluster.widest(Layout(workers=4, least_workers=3))
+
+
+def test_data_tasks_starve_when_trainings_hold_every_cpu(monkeypatch):
+    monkeypatch.setattr(ray, "available_resources", lambda: {"memory": 1e9})
+    assert cluster.starves_data()
+    monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
+    assert not cluster.starves_data()
+
+
+def test_joining_a_cluster_leaves_the_handler_of_sigterm_alone(monkeypatch):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", lambda **given: signal.signal(signal.SIGTERM, signal.SIG_IGN))
+        cluster.connect(Layout(address="10.0.0.1:6379"))
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)

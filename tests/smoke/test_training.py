@@ -108,7 +108,7 @@ def test_a_killed_worker_costs_time_and_nothing_else(context, minilm, bbc, task)
     mailbox = ctx.engine.gangs[0].mailbox
     pid = ray.get(mailbox.workers.remote())[0]["pid"]
     seen = threading.Event()
-    ctx.engine.listeners.append(lambda event: seen.set() if event.get("key") == "killed" else None)
+    ctx.engine.listeners.append(lambda event: seen.set() if (event["kind"], event.get("key")) == ("step", "killed") else None)
 
     def kill():
         assert seen.wait(60)

@@ -297,6 +297,15 @@ def _ground(config: RunConfig, layout: Layout) -> list[str]:
     return found
 
 
+def _trackers(config: RunConfig, layout: Layout) -> list[str]:
+    found, seen = [], set()
+    for i, tracker in enumerate(config.trackers):
+        wrong = [f"'{tracker.name()}' is given twice. Take one out."] if tracker.name() in seen else tracker.problems()
+        seen.add(tracker.name())
+        found += [_placed(f"trackers.{i}", tracker, problem) for problem in wrong]
+    return found
+
+
 def _gates(config: RunConfig, layout: Layout) -> list[str]:
     found = []
     suites = {name: tuple(suite.gives) for name, suite in config.evaluate.general.items()}
@@ -332,5 +341,6 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("evaluate", _evaluate),
     ("evaluate task", _ground),
     ("report evaluate task", _gates),
+    ("trackers", _trackers),
 )
 """Sections a check reads, and the check."""

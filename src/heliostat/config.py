@@ -16,7 +16,7 @@ from heliostat import checks, searched
 from heliostat.core.errors import UserError
 from heliostat.core.family import In, build
 from heliostat.core.layout import Layout
-from heliostat.core.settings import Settings, explain, read_tree
+from heliostat.core.settings import Settings, explain, read_tree, unidentified
 from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
@@ -57,6 +57,8 @@ class RunConfig(Settings):
     """Scores of every model."""
     report: ReportConfig = ReportConfig()
     """The page, the verdict, the gates."""
+    trackers: list[In["trackers"]] = unidentified(["tensorboard"])
+    """Members of trackers: where curves and results are shown; [] is nowhere."""
 
     @model_validator(mode="before")
     @classmethod

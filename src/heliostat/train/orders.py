@@ -47,6 +47,8 @@ class Training(Order):
     """Steps of the whole training: the length of its schedule."""
     metric: str
     """Member of metrics that says which validated step is best."""
+    settings: dict[str, Any] = {}
+    """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
     zero: int = 0
     offload: str = "none"
     batch_rows: int | None = None

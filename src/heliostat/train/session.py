@@ -51,9 +51,13 @@ class Session:
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
+        self._untold: list[tuple[int, float, float, int]] = []
+        """(step, loss, lr, rows) of the steps that no event has told yet."""
         self.average: Average | None = None
         self.engine = self._open()
         self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
+        told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
+        worker.post(told | {"metric": order.metric, "train": order.train.dump(), "settings": order.settings})
 
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
@@ -113,8 +117,11 @@ class Session:
             self.step = done.step
             if self.average is not None:
                 self.average.add()
-            self._tell(done)
-            if done.step % every == 0 or done.step == order.until or done.step == order.total:
+            validates = done.step % every == 0 or done.step == order.until or done.step == order.total
+            self._note(done)
+            if validates or self.worker.due(EVENTS_EVERY_S):
+                self._tell()
+            if validates:
                 with self.average.in_place() if self.average is not None else nullcontext():
                     self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
@@ -167,11 +174,18 @@ class Session:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
 
-    def _tell(self, done: StepDone) -> None:
-        order = self.order
+    def _note(self, done: StepDone) -> None:
         self.worker.group.pulse.mark(done.step)
-        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
-        self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
+        self._untold.append((done.step, done.loss, done.lr, done.rows))
+
+    def _tell(self) -> None:
+        """All steps since the last such event, in one."""
+        if not self._untold:
+            return
+        order, (step, loss, lr, rows) = self.order, self._untold[-1]
+        told = {"kind": "step", "key": order.key, "step": step, "until": order.until, "total": order.total}
+        self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold})
+        self._untold = []
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
@@ -190,7 +204,8 @@ class Session:
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
             self.best_fresh = True
-        self.worker.post({"kind": "valid", "key": self.order.key, "step": done.step, "value": value, "loss": done.loss, "epoch": epoch})
+        told = {"kind": "valid", "key": self.order.key, "step": done.step, "total": self.order.total, "epoch": epoch}
+        self.worker.post(told | {"value": value, "loss": done.loss, "best": self.best, "over": self.is_over()})
 
     best_fresh = False
 
@@ -231,7 +246,8 @@ class Session:
         group.barrier()
 
     def close(self) -> None:
-        """Free the engine; the process group stays."""
+        """Free the engine; the process group stays. Steps of an order that failed are told before."""
+        self._tell()
         self.engine.destroy()
         self.engine = None
 

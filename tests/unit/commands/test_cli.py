@@ -90,6 +90,9 @@ def test_list_shows_families_members_and_options(capsys: pytest.CaptureFixture[s
     assert "One in so many trials" in told
     assert run("list", "schedulers") == 0
     assert capsys.readouterr().out == told
+    assert run("list", "trackers") == 0
+    told = capsys.readouterr().out
+    assert all(word in told for word in ("tensorboard", "mlflow", "wandb", "tracking_uri", "Most points of one training's loss curve"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)

@@ -47,7 +47,10 @@ def sweeping(tmp_path, monkeypatch):
     made = []
 
     def make(**config):
-        ctx = SimpleNamespace(folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=None, layout=Layout())
+        engine = SimpleNamespace(told=(heard := []), tell=heard.append)
+        ctx = SimpleNamespace(
+            folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=engine, layout=Layout()
+        )
         task = TextClassification(metric=config.pop("task_metric", "accuracy"))
         ground = Ground(Sections(TrainConfig(), ModelConfig(path="anywhere"), task), corpus)
         made.append(Running(TuneConfig(**{"trials": 4, "finalists": 2, **config}), ctx, ground))
@@ -106,6 +109,13 @@ def test_trials_end_as_the_ledger_says(sweeping):
     assert [(t.state, t.rung, t.best) for t in done.values()] == ends
     assert done[2].error == "the loss became nan"
     assert done[1].best_step == 8
+
+
+def test_whoever_listens_learns_what_a_trial_tries_and_that_it_failed(sweeping):
+    run = sweeping(max_identical_failures=9)
+    record(run, [good(0.5), bad("diverged", "the loss became nan")])
+    assert run.order_for(Job(0, 1)).settings == run.settings(0)
+    assert run.ctx.engine.told == [{"kind": "failed", "key": "mark/trial-0001", "error": "the loss became nan"}]
 
 
 def test_the_ledger_alone_gives_the_state_back(sweeping):

@@ -36,7 +36,12 @@ def _model(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _task(config: RunConfig, layout: Layout) -> list[str]:
-    return config.task.problems(config.model)
+    return _suited(config.task, config.model)
+
+
+def _suited(task: Member, model: ModelConfig) -> list[str]:
+    """Why a task cannot be done with a model, as far as its files tell."""
+    return [*model.lacks(task.reads), *task.problems(model)]  # type: ignore[attr-defined]
 
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
@@ -135,6 +140,8 @@ def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
     """Problems between one training and the model it starts from."""
     found, depth = [], model.depth()
     most = None if depth is None else min(depth, model.layers or depth)
+    if train.freeze and isinstance(train.freeze, int) and model.shapeless():
+        found.append(f"train.freeze: {model.shapeless()} Use 0, or patterns of parameters' names.")
     if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
     if isinstance(train.freeze, list) and train.adapter is not None:
@@ -146,6 +153,8 @@ def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
 
 def _student(config: RunConfig, layout: Layout) -> list[str]:
     depth = config.model.depth()
+    if config.distil is not None and config.model.shapeless():
+        return [f"distil.layers: {config.model.shapeless()} A student takes some of them: choose another model, or take `distil` out."]
     if config.distil is None or depth is None:
         return []
     most = min(depth, config.model.layers or depth)
@@ -256,7 +265,7 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
             models[trial.model] = trial.model.problems()
         found = [*_training(trial.train, layout), *models[trial.model]]
         if not models[trial.model]:
-            found += [*_fitting(trial.train, trial.model, trial.task), *trial.task.problems(trial.model)]
+            found += [*_fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
         return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
@@ -273,6 +282,17 @@ def _trackers(config: RunConfig, layout: Layout) -> list[str]:
         wrong = [f"'{tracker.name()}' is given twice. Take one out."] if tracker.name() in seen else tracker.problems()
         seen.add(tracker.name())
         found += [_placed(f"trackers.{i}", tracker, problem) for problem in wrong]
+    return found
+
+
+def _ground(config: RunConfig, layout: Layout) -> list[str]:
+    """General ground is of the kind that the task reads."""
+    task, found = config.task, []
+    for name, suite in config.evaluate.general.items():
+        if task.reads not in suite.reads:
+            fitting = [each for each in names("evaluate.suites") if task.reads in find("evaluate.suites", each).reads]  # type: ignore[attr-defined]
+            told = f"'{suite.name()}' measures {' and '.join(suite.reads)}, and a row of {task.name()} holds {task.reads}"
+            found.append(f"evaluate.general.{name}: {told}. Allowed: {', '.join(fitting)}.")
     return found
 
 
@@ -308,6 +328,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
+    ("evaluate task", _ground),
     ("report evaluate task", _gates),
     ("trackers", _trackers),
 )

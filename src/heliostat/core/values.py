@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 UNDECODABLE = "\udcff"
@@ -74,6 +75,13 @@ COLUMN_TYPES = {
     "tokens": "list", "tags": "list", "labels": "list", "target": "float", "image": "bytes", "audio": "bytes",
 }  # fmt: skip
 """Columns that tasks know, and how the corpus keeps them; `messages` is JSON."""
+
+
+def column_of_bytes(columns: Iterable[str]) -> str | None:
+    """The column that holds the bytes of files; None where there is none."""
+    found = [name for name in columns if COLUMN_TYPES.get(name) == "bytes"]
+    assert len(found) <= 1, f"several columns of bytes: {found}"
+    return found[0] if found else None
 
 
 def arrow_type(column: str) -> Any:

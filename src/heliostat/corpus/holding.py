@@ -112,7 +112,7 @@ class Held:
             (folder / name).mkdir(parents=True)
             for file in self.corpus.split(name):
                 _link(file, folder / name / file.name)
-            tables[name] = pa.concat_tables([pq.read_table(file) for file in self.corpus.split(name)])
+            tables[name] = pa.concat_tables([pq.read_table(file, columns=_without_bytes(file)) for file in self.corpus.split(name)])
         (folder / POSITIONS).unlink(missing_ok=True)
         _link(self.corpus.path / POSITIONS, folder / POSITIONS)
         return tables
@@ -132,6 +132,14 @@ def held(corpus: Corpus, task: Any) -> Held:
         contents=tuple(task.content(row) for name in SPLITS for f in corpus.split(name) for row in pq.read_table(f).to_pylist()),
         near=None if near is None else NearDuplicates.model_validate(near),
     )
+
+
+def _without_bytes(file: Path) -> list[str]:
+    """The columns of a file of a corpus, but for pictures and recordings."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return [field.name for field in pq.read_schema(file) if not pa.types.is_large_binary(field.type)]
 
 
 def _link(source: Path, target: Path) -> None:

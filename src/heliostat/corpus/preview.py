@@ -21,7 +21,7 @@ LEAST_ROWS = 3
 def problems(config: CorpusConfig, task: Any) -> list[str]:
     """Why a run on these sources would stop in the corpus stage; empty when it may go on, or when they are not small."""
     files = [file for source in config.sources for file in source.files()]
-    if len(files) > SMALL_FILES or sum(file.stat().st_size for file in files) > SMALL_BYTES:
+    if len(files) > SMALL_FILES or sum(source.size() for source in config.sources) > SMALL_BYTES:
         return []
     labels, reasons, read, malformed = _left(config, task)
     if malformed > config.max_bad_share * read:

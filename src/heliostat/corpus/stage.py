@@ -4,7 +4,8 @@ Pieces of the sources are read and filtered in parallel; the driver then compare
 deals the rows to splits and writes them. A variant (`held_out` is the run's own corpus) has the valid and test rows of that
 corpus, and all that is left is for training. Rows of a split are ordered by their id, so that the files are the same
 however the data was cut into files. The driver holds the cleaned rows in memory (Arrow, about their size on disk
-uncompressed plus 4 x permutations bytes each).
+uncompressed plus 4 x permutations bytes each), but for the bytes of pictures and recordings (`blobs`): of these it holds what is
+said about them, about 500 bytes a row.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import UserError
 from heliostat.core.manifest import sync, write_json
+from heliostat.core.values import column_of_bytes
 from heliostat.core.workspace import Context
-from heliostat.corpus import duplicates, holding
+from heliostat.corpus import blobs, duplicates, holding
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
 from heliostat.corpus.holding import Held
 from heliostat.corpus.labels import in_natural_order
@@ -45,6 +47,8 @@ def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | N
     except UserError:
         ctx.forget()
         raise
+    finally:
+        blobs.forget(ctx.folder)
 
 
 def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> Corpus:
@@ -53,7 +57,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:
         measures = held.measures(near) if held else {}
-        rows, read, malformed = _read(ctx, ReadPiece(config, task, measures.get("beside")), quarantine)
+        rows, read, malformed = _read(ctx, ReadPiece(config, task, measures.get("beside"), ctx.folder), quarantine)
         if rows is not None and held:
             rows = _without(rows, held.reasons(rows, measures), quarantine)
         if rows is not None:
@@ -66,7 +70,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
     parts = {"train": rows} if held else _split(rows, config, ctx.seed)
     tables = {name: _table(part, config, task) for name, part in parts.items()}
     for name, table in tables.items():
-        _write(ctx, name, table, config.rows_per_shard)
+        _write(ctx, name, table, config.rows_per_shard, column_of_bytes(task.columns()))
     if held:
         tables |= held.give(ctx.folder)
     else:
@@ -90,8 +94,7 @@ def names_in(rows: Any, task: Any) -> list[str]:
         return []
     column = rows.column(task.names_from)
     found = column.combine_chunks().flatten() if pa.types.is_list(column.type) else column
-    names = in_natural_order(set(found.to_pylist()))
-    return sorted(names, key=lambda name: name != task.outside) if task.outside else names
+    return task.ordered(in_natural_order(set(found.to_pylist())))
 
 
 def _read(ctx: Context, function: ReadPiece, quarantine: Quarantine) -> tuple[Any, int, int]:
@@ -153,8 +156,11 @@ def _in_order(rows: Any, task: Any) -> Any:
     """The rows with their `id`, ordered by it."""
     import pyarrow as pa
 
-    wanted = rows.select(list(dict.fromkeys(["text", *task.columns()])))
-    contents = [whole(task.content(row)) for batch in wanted.to_batches(1000) for row in batch.to_pylist()]
+    if blobs.CONTENT in rows.column_names:
+        contents = rows.column(blobs.CONTENT).to_pylist()
+    else:
+        wanted = rows.select(list(dict.fromkeys(["text", *task.columns()])))
+        contents = [whole(task.content(row)) for batch in wanted.to_batches(1000) for row in batch.to_pylist()]
     ids = [digest(content, answer) for content, answer in zip(contents, rows.column("answer").to_pylist(), strict=True)]
     order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     return rows.append_column("id", pa.array(ids, pa.string())).take(order)
@@ -167,12 +173,13 @@ def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
 
 
 def _table(rows: Any, config: CorpusConfig, task: Any) -> Any:
-    """The final columns."""
+    """The final columns; places of bytes stand for the bytes."""
     import pyarrow as pa
 
+    names = dict.fromkeys(["id", "text", "label", *task.columns(), "source", *(blobs.fields() if column_of_bytes(task.columns()) else ())])
     return pa.table(
         {
-            **{name: rows.column(name) for name in dict.fromkeys(["id", "text", "label", *task.columns(), "source"])},
+            **{name: rows.column(name) for name in names if name in rows.column_names},
             "domain": pa.array(["domain"] * rows.num_rows, pa.string()),
             "weight": pa.array(np.ones(rows.num_rows, dtype=np.float32)),
             **{name: rows.column(SLICE + name) for name in config.slices},
@@ -191,16 +198,21 @@ def _units(rows: Any) -> list[int]:
     return duplicates.clusters(rows.num_rows, links).tolist()
 
 
-def _write(ctx: Context, name: str, table: Any, rows_per_shard: int) -> None:
+def _write(ctx: Context, name: str, table: Any, rows_per_shard: int, column: str | None) -> None:
     """Numbered parquet files; each is whole or absent."""
     import pyarrow.parquet as pq
 
     folder = ctx.folder / name
     folder.mkdir(parents=True)
-    for number, start in enumerate(range(0, table.num_rows, rows_per_shard)):
+    spans = [(start, start + rows_per_shard) for start in range(0, table.num_rows, rows_per_shard)]
+    if column:
+        order = [*(each for each in table.column_names if each not in blobs.fields()), column]
+        spans = list(blobs.shards(table.column(blobs.SIZE).to_numpy(), rows_per_shard))
+    for number, (start, stop) in enumerate(spans):
         path = folder / f"part-{number:05d}.parquet"
         temporary = path.with_suffix(".tmp")
-        pq.write_table(table.slice(start, rows_per_shard), temporary, compression="zstd")
+        shard = table.slice(start, stop - start)
+        pq.write_table(blobs.with_bytes(shard, column, order, ctx.folder) if column else shard, temporary, compression="zstd")
         temporary.rename(path)
     sync(folder)
 

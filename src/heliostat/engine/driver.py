@@ -27,6 +27,7 @@ from heliostat.engine.channel import Channel
 from heliostat.engine.orders import ModelSource, Order, Reply
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
+PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
 MAX_LOSSES = 3
 """Gangs an order may lose before it counts as failed."""
 
@@ -180,7 +181,7 @@ class Engine:
         if asked in self._prepared:
             return self._prepared[asked]
         folder = Path(model.folder)
-        tokenizer = sorted({p for pattern in TOKENIZER_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
+        tokenizer = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
         function = streams.Tokenise(model.folder, task, tuple(labels), keep)
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
@@ -206,9 +207,10 @@ class Engine:
             orders.append((out, Predict(task=own, model=source, labels=labels or (), rows=rows, out=out)))
         return self._answers(orders)
 
-    def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
-        """Unit vectors float32 [texts, width]; of an ensemble such that a cosine is the weighted mean of its members'."""
-        return self.embed_rows(predictor, {"text": list(texts)}, task=task)
+    def embed(self, predictor: Any, inputs: Sequence[Any], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [inputs, width] of texts, or of the bytes of what else the task reads; of an ensemble such that a cosine
+        is the weighted mean of its members'."""
+        return self.embed_rows(predictor, {task.reads: list(inputs)}, task=task)
 
     def embed_rows(self, predictor: Any, inputs: dict[str, list[Any]], *, task: Any) -> np.ndarray:
         """Unit vectors float32 [rows, width] of raw rows, given by their columns."""
@@ -221,6 +223,24 @@ class Engine:
             own = own_task(part, task)
             out = self.cache / "vectors" / f"{fingerprint([content_of(part), own.identity(), told])}.npy"
             orders.append((out, Embed(task=own, model=source, labels=labels, inputs=inputs, out=out)))
+        return self._side_by_side(predictor, orders)
+
+    def embed_files(self, predictor: Any, files: list[Path], index_N: np.ndarray, *, task: Any, labels: Sequence[str]) -> np.ndarray:
+        """Unit vectors float32 [rows, width] of the rows at `index_N` of a corpus' files: prepared as for training, never in the driver."""
+        from heliostat.engine.predict import EmbedRows
+
+        asked = hashlib.sha256(np.ascontiguousarray(index_N, dtype=np.int64).tobytes()).hexdigest()
+        orders: list[tuple[Path, Order]] = []
+        for part in members(predictor):
+            source, own_labels = self._source(part, task)
+            own = own_task(part, task)
+            rows = self.prepare(files, task=own, labels=labels, model=source)
+            out = self.cache / "vectors" / f"{fingerprint([content_of(part), rows.name, asked])}.npy"
+            orders.append((out, EmbedRows(task=own, model=source, labels=own_labels, rows=rows, index=index_N, out=out)))
+        return self._side_by_side(predictor, orders)
+
+    def _side_by_side(self, predictor: Any, orders: list[tuple[Path, Order]]) -> np.ndarray:
+        """The vectors of a predictor's members as one."""
         vectors = self._answers(orders)
         weights = predictor.weights if isinstance(predictor, Ensemble) else (1.0,)
         return np.concatenate([v * np.sqrt(w) for v, w in zip(vectors, weights, strict=True)], axis=1).astype(np.float32)

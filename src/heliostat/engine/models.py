@@ -116,19 +116,34 @@ def keep_spread(module: Any, keep: int) -> None:
     if keep > len(layers):
         raise UserError(f"distil.layers: {keep} layers asked for, and the model it starts from has {len(layers)}.")
     setattr(parent, name, type(layers)([layers[i] for i in spread(len(layers), keep)]))
-    module.config.num_hidden_layers = keep
+    depth_config(module).num_hidden_layers = keep
 
 
 def freeze(module: Any, layers: int | list[str]) -> None:
     """Leave the first `layers` encoder layers and the embeddings out of training, or what patterns of names say, in place."""
     if isinstance(layers, list):
         return _freeze_named(module, layers)
-    _, _, stack = encoder_layers(module)
+    parent, name, stack = encoder_layers(module)
     if layers > len(stack):
         raise UserError(f"train.freeze: {layers} layers asked for, and the model has {len(stack)}. Use at most {len(stack)}.")
-    body = getattr(module, module.base_model_prefix, module)
-    for part in [getattr(body, "embeddings", None) or body.get_input_embeddings(), *stack[:layers]]:
+    for part in [*before(module, parent, name), *stack[:layers]]:
         part.requires_grad_(False)
+
+
+def before(module: Any, parent: Any, name: str) -> list[Any]:
+    """What an input passes before it comes to the layers: the parts that stand before them in the module, its embeddings among them.
+
+    For sound that is the whole convolutional front.
+    """
+    path = next(path for path, child in module.named_modules() if child is parent)
+    found, at = [], module
+    for step in [*(path.split(".") if path else []), name]:
+        for other, child in at.named_children():
+            if other == step:
+                break
+            found.append(child)
+        at = getattr(at, step)
+    return found
 
 
 def _freeze_named(module: Any, patterns: list[str]) -> None:
@@ -150,14 +165,20 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
     """(the module that holds the list of encoder layers, its name there, the list)."""
     import torch
 
-    depth = module.config.num_hidden_layers
+    depth = getattr(depth_config(module), "num_hidden_layers", None)
     for parent in module.modules():
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
                 return parent, name, child
+    told = "encoder layers" if depth is None else f"{depth} encoder layers"
     raise UserError(
-        f"model: no list of {depth} encoder layers was found in {type(module).__name__}; distil.layers and train.freeze need one."
+        f"model: no list of {told} was found in {type(module).__name__}; distil.layers, train.freeze and train.layer_decay need one."
     )
+
+
+def depth_config(module: Any) -> Any:
+    """The part of the module's config that says how many encoder layers there are."""
+    return getattr(module.config, "vision_config", module.config)
 
 
 def count(module: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +16,10 @@ from heliostat.engine.streams import UNITS, Rows, opened, processor
 
 ROWS = 32
 """Rows of one forward pass."""
+
+
+Batch = Callable[[np.ndarray], dict[str, Any]]
+"""Gives the tensors of the rows at some places."""
 
 
 class InUse(Order):
@@ -58,6 +62,30 @@ class Embed(InUse):
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
         vectors_ND = embedded(module, self.inputs, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
+        if worker.group.rank == 0:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            np.save(self.out, vectors_ND)
+        return {"rows": len(vectors_ND)}
+
+
+class EmbedRows(InUse):
+    """Unit vectors of prepared rows, written to `out` as float32 .npy [rows, width]."""
+
+    model: ModelSource
+    labels: tuple[str, ...] | None = None
+    rows: Path
+    index: np.ndarray
+    """Which of them, in which order."""
+    out: Path
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
+        prepared, rows = processor(self.task, self.model.folder), opened(self.rows)
+
+        def batch(places: np.ndarray) -> dict[str, Any]:
+            return batch_of(rows, self.index[places], self.task, prepared, (0, "predict"))
+
+        vectors_ND = vectors(module, batch, rows.lengths_N[self.index], self.task, worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -137,21 +165,29 @@ def batch_of(rows: Rows, index: np.ndarray, task: Any, prepared: Any, names: tup
 
 
 def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
-    """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes."""
-    import torch
-
+    """Unit vectors float32 [rows, width] of raw rows on every worker."""
     count = len(next(iter(inputs.values())))
     encoded = encode(inputs, task, prepared, range(count))
     lengths = [len(ids) for ids in encoded["input_ids"]] if "input_ids" in encoded else [1] * count
-    order_N = np.argsort(-np.asarray(lengths), kind="stable")
+
+    def batch(places: np.ndarray) -> dict[str, Any]:
+        return task.collate({name: [values[i] for i in places] for name, values in encoded.items()}, prepared)
+
+    return vectors(module, batch, np.asarray(lengths), task, group, at_once)
+
+
+def vectors(module: Any, batch: Batch, lengths_N: np.ndarray, task: Any, group: Group, at_once: int) -> np.ndarray:
+    """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes."""
+    import torch
+
+    order_N = np.argsort(-lengths_N, kind="stable")
     parts = []
     with torch.no_grad():
-        for index, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):
-            rows = {name: [values[i] for i in index] for name, values in encoded.items()}
-            vectors = task.embed(module, on(task.collate(rows, prepared), group.device)).float().cpu().numpy()
+        for places, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):
+            found = task.embed(module, on(batch(places), group.device)).float().cpu().numpy()
             if counts:
-                parts.append((index, vectors))
-    return group.assemble(parts, count)
+                parts.append((places, found))
+    return group.assemble(parts, len(lengths_N))
 
 
 def _dealt(batches: list[np.ndarray], group: Group) -> Iterator[tuple[np.ndarray, bool]]:

@@ -41,7 +41,10 @@ class Rows:
     def _lengths(self) -> np.ndarray:
         import pyarrow.compute as pc
 
-        return pc.list_value_length(self._table.column("input_ids")).to_numpy() if "input_ids" in self.columns else np.ones(len(self), int)
+        for name, measure in (("input_ids", pc.list_value_length), ("samples", pc.binary_length)):
+            if name in self.columns:
+                return measure(self._table.column(name)).to_numpy()
+        return np.ones(len(self), int)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
@@ -169,24 +172,34 @@ class Tokenise:
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
         if self.keep is not None and self.keep in columns:
             fixed[KEPT + self.keep] = columns[self.keep]
-        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **encoded})
+        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **wide(encoded)})
+
+
+def wide(columns: dict[str, list[Any]]) -> dict[str, Any]:
+    """Columns of bytes with 64-bit offsets: pictures of a whole split are more than 2 GB."""
+    import pyarrow as pa
+
+    kinds = {name: isinstance(next(iter(values), None), bytes) for name, values in columns.items()}
+    return {name: pa.array(values, pa.large_binary()) if kinds[name] else values for name, values in columns.items()}
 
 
 def processor(task: Any, folder: str) -> Any:
     """What turns raw input into model inputs, opened once in this process; `UserError` when a model has none."""
     kind: Any = type(task)
-    return _processor(kind, folder)
+    return _processor(kind, folder, tuple((name, getattr(task, name)) for name in kind.processor_reads))
 
 
 @lru_cache(maxsize=8)
-def _processor(kind: Any, folder: str) -> Any:
+def _processor(kind: Any, folder: str, options: tuple[tuple[str, Any], ...]) -> Any:
     from transformers.utils import logging
 
     from heliostat.core.errors import UserError
 
     logging.set_verbosity_error()
     try:
-        return kind().processor(folder)
+        return kind(**dict(options)).processor(folder)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"model.path: nothing that turns {kind.reads} into model inputs can be opened in '{folder}': {said}") from None

@@ -6,7 +6,9 @@ interrupted evaluation goes on with the next one. Shapes: N rows, C labels, D wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from heliostat.artifacts import Corpus, ModelScores, Predictor, Scores
 from heliostat.core.errors import RunFailed, UserError, unknown
 from heliostat.core.family import build, names
 from heliostat.core.manifest import read_json, write_json
+from heliostat.core.values import column_of_bytes
 from heliostat.evaluate import baseline
 from heliostat.evaluate.config import DOMAIN, EvaluateConfig
 from heliostat.metrics._intervals import bootstrap
@@ -57,13 +60,18 @@ class Rows:
     """Columns of the raw input."""
     targets: np.ndarray
     """What metrics compare answers with, [rows, ...]."""
+    files: tuple[Path, ...] = ()
+    """Where they are."""
+    beside: str | None = None
+    """A column of bytes, which is left in the files."""
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def first(self, count: int) -> dict[str, list[Any]]:
         """The inputs of the first `count` rows."""
-        return {name: values[:count] for name, values in self.inputs.items()}
+        found = {name: values[:count] for name, values in self.inputs.items()}
+        return found if self.beside is None else {**found, self.beside: _first(self.files, self.beside, count)}
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ def read_rows(corpus: Corpus, split: str, task: Any, most: int | None = None) ->
     files = corpus.split(split)
     if not files:
         raise RunFailed(f"evaluate: '{corpus.path / split}' holds no parquet file. Make the corpus again: add --replace.")
-    table = pa.concat_tables([pq.read_table(file, columns=list(task.columns())) for file in files])
+    beside = column_of_bytes(task.columns())
+    table = pa.concat_tables([pq.read_table(file, columns=[name for name in task.columns() if name != beside]) for file in files])
     if most is not None:
         table = table.take(baseline.spaced(table.num_rows, most))
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
@@ -94,7 +103,22 @@ def read_rows(corpus: Corpus, split: str, task: Any, most: int | None = None) ->
         if strange is not None:
             raise RunFailed(f"evaluate: {split} split of '{corpus.path}': {unknown('label', str(strange), corpus.labels)}")
     *inputs, target = task.columns()
-    return Rows({name: columns[name] for name in inputs or [target]}, task.stacked(task.targets(columns, corpus.labels)))
+    held = {name: columns[name] for name in inputs or [target] if name != beside}
+    return Rows(held, task.stacked(task.targets(columns, corpus.labels)), tuple(files), beside)
+
+
+def _first(files: Sequence[Path], column: str, count: int) -> list[Any]:
+    """The first `count` values of one column."""
+    import pyarrow.parquet as pq
+
+    found: list[Any] = []
+    for file in files:
+        with pq.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(batch_size=16, columns=[column]):
+                found += batch.column(0).to_pylist()
+                if len(found) >= count:
+                    return found[:count]
+    return found
 
 
 def test_metrics(task: Any) -> dict[str, Any]:
@@ -133,9 +157,11 @@ def _test_answers(predictor: Predictor | ModelConfig, on: _Ground) -> np.ndarray
     engine, corpus, task = on.ctx.engine, on.corpus, on.task
     if not isinstance(predictor, ModelConfig) or task.base == "itself":
         return engine.predict(predictor, corpus.split("test"), task=task, show=on.ctx.name)
-    train = read_rows(corpus, "train", task, on.config.base_rows)
-    valid = read_rows(corpus, "valid", task, on.config.base_rows)
-    train_ND, valid_ND, test_ND = (np.asarray(engine.embed_rows(predictor, rows.inputs, task=task)) for rows in (train, valid, on.test))
+    train, valid = (read_rows(corpus, split, task, on.config.base_rows) for split in ("train", "valid"))
+    train_ND, valid_ND, test_ND = (
+        engine.embed_files(predictor, corpus.split(split), baseline.spaced(corpus.rows[split], most), task=task, labels=corpus.labels)
+        for split, most in (("train", on.config.base_rows), ("valid", on.config.base_rows), ("test", corpus.rows["test"]))
+    )
     return baseline.log_probabilities((train_ND, train.targets), (valid_ND, valid.targets), test_ND, labels=len(corpus.labels))
 
 

@@ -1,7 +1,8 @@
-"""What tasks with one token sequence per row share: padding, the encoder's inputs, mean-pooled embeddings."""
+"""What tasks with one token sequence per row share: padding, the encoder's inputs, mean-pooled embeddings, names of outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -49,6 +50,13 @@ def mean_pooled(module: Any, batch: dict[str, Any]) -> Any:
     mask_BT1 = batch["attention_mask"].unsqueeze(-1).to(hidden_BTD.dtype)
     mean_BD = (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
     return torch.nn.functional.normalize(mean_BD.float(), dim=-1)
+
+
+def name_outputs(config: Any, labels: Sequence[str]) -> None:
+    """One output per label, in a transformers config."""
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {name: i for i, name in enumerate(labels)}
 
 
 def too_long(task: Any, model: Any, *, beside: int = 0) -> list[str]:

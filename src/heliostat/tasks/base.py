@@ -41,6 +41,8 @@ class Base(Member):
     """How the base model is scored on the domain: a linear probe on its frozen embeddings, as it is, or not at all."""
     packs: ClassVar[bool] = False
     """Whether several rows can share one sequence."""
+    processor_reads: ClassVar[tuple[str, ...]] = ()
+    """Options that `processor` looks at: with other values it is opened again."""
 
     metric: str = "accuracy"
     """Member of metrics that ranks models of this task."""
@@ -69,6 +71,10 @@ class Base(Member):
         """What may not differ between rows of the same input: where it does, nobody knows which is right."""
         return str(row[list(self.columns())[-1]])
 
+    def ordered(self, names: list[str]) -> list[str]:
+        """The names a model answers with in the order of its outputs, from those the rows hold in natural order."""
+        return sorted(names, key=lambda name: name != self.outside)
+
     def problems(self, model: Any) -> list[str]:
         """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
         return []
@@ -84,7 +90,7 @@ class Base(Member):
 
         config = transformers.AutoConfig.from_pretrained(folder, revision=revision)
         if layers is not None:
-            config.num_hidden_layers = min(layers, config.num_hidden_layers)
+            self.shorten(config, layers)
         if labels is None:
             return transformers.AutoModel.from_pretrained(folder, config=config, revision=revision, dtype="float32"), []
         self.describe(config, labels)
@@ -92,6 +98,10 @@ class Base(Member):
             folder, config=config, revision=revision, dtype="float32", output_loading_info=True, ignore_mismatched_sizes=True
         )
         return module, [*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]
+
+    def shorten(self, config: Any, layers: int) -> None:
+        """Keep the first so many encoder layers, in a transformers config."""
+        config.num_hidden_layers = min(layers, config.num_hidden_layers)
 
     def describe(self, config: Any, labels: Sequence[str]) -> None:
         """Write what the head answers with into a transformers config; nothing for a model that keeps its own head."""

@@ -14,11 +14,19 @@ from heliostat.core.provenance import content_fingerprint, locate
 from heliostat.core.settings import Settings
 
 HUB_TIMEOUT_S = 5.0
-DEPTH = ("num_hidden_layers", "n_layers", "num_layers", "n_layer")
+DEPTH = ("num_hidden_layers", "n_layers", "num_layers", "n_layer", "encoder_layers")
+STAGES = "depths"
+"""Models that have it are built of stages of unequal layers (ResNet, Swin, ConvNeXT)."""
 POSITIONS = ("max_position_embeddings", "n_positions")
 COUNT_FROM_PADDING = ("roberta", "camembert", "mpnet", "longformer", "roberta-prelayernorm", "xmod", "data2vec-text")
 """Model types whose first position is the one after the padding token's number."""
-TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "*.model")
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+READERS = {
+    "text": ("tokenizer", ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "*.model")),
+    "image": ("image processor", PROCESSORS),
+    "audio": ("feature extractor", PROCESSORS),
+}
+"""What turns a row into model inputs, by what the row holds: its name, and the files it is kept in."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -47,7 +55,7 @@ class ModelConfig(Settings):
         folder = self.folder()
         if folder is None:
             return f"hub:{self.path}@{self.revision}:{self.layers}"
-        files = [p for pattern in (*WEIGHTS, "config.json", "tokenizer*.json", "vocab.txt") for p in folder.glob(pattern)]
+        files = [p for pattern in (*WEIGHTS, "config.json", "tokenizer*.json", "vocab.txt", *PROCESSORS) for p in folder.glob(pattern)]
         return f"{content_fingerprint(files, folder)}:{self.layers}"
 
     def identity(self) -> dict[str, Any]:
@@ -55,11 +63,15 @@ class ModelConfig(Settings):
 
     def facts(self) -> dict[str, Any]:
         """Its config.json, from the folder or from the hub's local cache; empty when only a download could tell."""
+        return self.told("config.json")
+
+    def told(self, name: str) -> dict[str, Any]:
+        """One of its JSON files; empty when there is none here."""
         try:
             folder = self.folder()
         except UserError:
             return {}
-        file = folder / "config.json" if folder else cached(self.path, self.revision)
+        file = folder / name if folder else cached(self.path, self.revision, name)
         try:
             found = json.loads(file.read_text(encoding="utf-8")) if file else {}
         except (OSError, ValueError):
@@ -67,8 +79,12 @@ class ModelConfig(Settings):
         return found if isinstance(found, dict) else {}
 
     def depth(self) -> int | None:
-        """Encoder layers the folder has, before `layers`; None when its facts do not tell."""
-        return next((facts for name in DEPTH if isinstance(facts := self.facts().get(name), int)), None)
+        """Encoder layers the folder has, before `layers`; None when its facts do not tell, or it is built of stages."""
+        facts = self.facts()
+        if STAGES in facts:
+            return None
+        places = (facts, facts.get("vision_config") or {})
+        return next((count for place in places for name in DEPTH if isinstance(count := place.get(name), int)), None)
 
     def positions(self) -> int | None:
         """Most tokens the encoder can read; None when its facts set no limit."""
@@ -99,11 +115,29 @@ class ModelConfig(Settings):
             return [f"model.path: '{self.path}' is not a model folder: it needs config.json and *.safetensors; it holds {found}."]
         if not self.facts():
             return [f"model.path: '{folder / 'config.json'}' is not a JSON object. Copy the model again."]
-        if not any(next(folder.glob(pattern), None) for pattern in TOKENIZERS):
-            return [f"model.path: '{self.path}' holds no tokenizer. It needs one of {', '.join(TOKENIZERS)}."]
+        if self.layers and self.shapeless():
+            return [f"model.layers: {self.shapeless()} Leave it out."]
         if self.layers and (depth := self.depth()) and self.layers > depth:
             return [f"model.layers: {self.layers} asked for, and '{self.path}' has {depth} encoder layers. Allowed: 1 to {depth}."]
         return [f"model.path: '{file}' holds no weights: {why}" for file in weights if (why := unreadable(file))]
+
+    def shapeless(self) -> str | None:
+        """A sentence when its facts are known and tell of no list of equal encoder layers."""
+        facts = self.facts()
+        if not facts or self.depth() is not None:
+            return None
+        return f"'{self.path}' ({facts.get('model_type', 'unknown type')}) has no list of equal encoder layers."
+
+    def lacks(self, reads: str) -> list[str]:
+        """A problem when the folder holds nothing that turns rows of `reads` (text, image, audio) into model inputs."""
+        what, files = READERS[reads]
+        try:
+            folder = self.folder()
+        except UserError:
+            return []
+        if folder is None or not (folder / "config.json").exists() or any(next(folder.glob(pattern), None) for pattern in files):
+            return []
+        return [f"model.path: '{self.path}' holds no {what}. It needs one of {', '.join(files)}."]
 
 
 def unreadable(weights: Path) -> str | None:
@@ -117,13 +151,13 @@ def unreadable(weights: Path) -> str | None:
     return None
 
 
-def cached(hub_id: str, revision: str) -> Path | None:
-    """config.json of a hub id in the local cache."""
+def cached(hub_id: str, revision: str, name: str = "config.json") -> Path | None:
+    """One file of a hub id in the local cache."""
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = huggingface_hub.try_to_load_from_cache(hub_id, "config.json", revision=revision)
+        found = huggingface_hub.try_to_load_from_cache(hub_id, name, revision=revision)
     except HFValidationError:
         return None
     return Path(found) if isinstance(found, str) else None

@@ -31,10 +31,10 @@ class Live:
     busy_s: float
     """Seconds of training and validation so far."""
 
-    def embed(self, predictor: Any, texts: Sequence[str], *, task: Any) -> np.ndarray:
-        """Unit vectors float32 [texts, width]: what `Engine.embed` gives for an exported model."""
+    def embed(self, predictor: Any, inputs: Sequence[Any], *, task: Any) -> np.ndarray:
+        """Unit vectors float32 [inputs, width]: what `Engine.embed` gives for an exported model."""
         with _evaluating(self.module):
-            return embedded(self.module, {"text": list(texts)}, self.task, self.processor, self.group)
+            return embedded(self.module, {self.task.reads: list(inputs)}, self.task, self.processor, self.group)
 
     def latency_ms(self, rows: int) -> float:
         """Median milliseconds of one validation row at a time, tokenising left out."""

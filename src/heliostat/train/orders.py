@@ -51,8 +51,8 @@ class Training(Order):
     """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
     zero: int = 0
     offload: str = "none"
-    batch_rows: int
-    """Rows of one update over all workers; about so many where it is a number of tokens that counts."""
+    batch_rows: int | None = None
+    """Rows of one update over all workers, about so many, where it is a number of tokens that counts; None is `train.batch`."""
     micro_rows: int
     """Rows per worker and forward pass that the layout asks for."""
     halved: int = 0
@@ -67,7 +67,7 @@ class Training(Order):
 
     def passes(self, world: int) -> int:
         """Forward passes per worker and update."""
-        return passes(self.batch_rows, world, self.rows_at_once())
+        return passes(self.batch_rows or self.train.batch, world, self.rows_at_once())
 
 
 class Train(Training):

@@ -40,6 +40,10 @@ class Engine:
         vectors_ND = rng(2, "test", texts[0]).normal(size=(len(texts), 8)) + 3 * np.eye(8)[seen]
         return (vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)).astype(np.float32)
 
+    def embed_files(self, predictor, files, index_N, *, task, labels):
+        texts = [text for file in files for text in pq.read_table(file).column("text").to_pylist()]
+        return self.embed_rows(predictor, {"text": [texts[i] for i in index_N]}, task=task)
+
     def latency(self, predictor, inputs, *, task):
         self.calls.append(("latency", len(inputs["text"])))
         return {"p50": 1.5, "p99": 3.0}

@@ -96,7 +96,12 @@ def test_what_is_wrong_with_a_folder_is_told(folder):
     (folder / "model.safetensors").write_bytes(weights)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    assert "no tokenizer" in told()
+    (lacking,) = ModelConfig(path=str(folder)).lacks("text")
+    assert "holds no tokenizer. It needs one of tokenizer.json" in lacking
+    (lacking,) = ModelConfig(path=str(folder)).lacks("audio")
+    assert "holds no feature extractor. It needs one of preprocessor_config.json" in lacking
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert ModelConfig(path=str(folder)).lacks("image") == []
     (folder / "config.json").write_text("{broken")
     assert "not a JSON object" in told()
 

@@ -8,6 +8,7 @@ import zlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,6 +51,10 @@ class Base(Member):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Ends of the file names that are taken when a path is a folder."""
+    row_end: ClassVar[bytes] = b"\n"
+    """What ends a row in a text file: a plan counts rows by it."""
+    is_text: ClassVar[bool] = True
+    """Whether the files hold text."""
 
     paths: list[str] = unidentified(min_length=1)
     """Files, folders or patterns (`data/*.csv`, `data/**/*.csv`); `package:NAME/inside` is inside an installed package."""
@@ -111,7 +116,7 @@ class Base(Member):
                 problems.append(f"paths: {nothing_at(path, self.suffixes)}")
             elif found[0].stat().st_size == 0 and len(found) == 1:
                 problems.append(f"paths: '{found[0]}' is empty (0 bytes).")
-            else:
+            elif self.is_text:
                 problems += [f"paths: '{f}' is UTF-16. Convert it: iconv -f utf-16 -t utf-8" for f in found[:PEEKED_FILES] if is_utf16(f)]
         return problems
 
@@ -126,6 +131,22 @@ class Base(Member):
             pieces[-1].append(file)
             size += file.stat().st_size
         return pieces
+
+    def spans(self, file: Path) -> list[tuple[int, int]] | None:
+        """Ranges of rows (from, to) that are read as pieces of their own, all of `file` together; None reads it in one piece."""
+        return None
+
+    def span(self, file: Path, start: int, stop: int) -> Iterator[Row | Bad]:
+        """The rows of `file` from `start` to before `stop`, counted from 0."""
+        return islice(self.rows(file), start, stop)
+
+    def count(self) -> int | None:
+        """Rows of all files, where that can be told without reading them; None where they must be counted."""
+        return None
+
+    def size(self) -> int:
+        """Bytes that are read for all rows."""
+        return sum(file.stat().st_size for file in self.files())
 
     @abstractmethod
     def peek(self, file: Path) -> list[str]:

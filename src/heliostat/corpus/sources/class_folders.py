@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from heliostat.core.provenance import content_fingerprint, locate
 from heliostat.corpus.lines import decode, excerpt, open_bytes
-from heliostat.corpus.sources.base import Bad, Base, Row
+from heliostat.corpus.sources._folders import Folders
+from heliostat.corpus.sources.base import Bad, Row
 
 
-class ClassFolders(Base):
+class ClassFolders(Folders):
     """A folder with one folder of text files per class; the columns are text, label and file."""
 
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".txt.gz")
@@ -21,25 +22,11 @@ class ClassFolders(Base):
     pattern: str = Field("*.txt", min_length=1)
     """Names of the files that are texts."""
 
-    def expand(self, path: str) -> list[Path]:
-        place = locate(path)
-        return sorted(f for f in place.glob(f"*/{self.pattern}") if f.is_file() and not f.name.startswith("."))
+    def fits(self, file: Path) -> bool:
+        return fnmatch.fnmatchcase(file.name, self.pattern)
 
-    def content(self) -> list[str]:
-        return [content_fingerprint(self.expand(path), locate(path)) for path in self.paths]
-
-    def problems(self) -> list[str]:
-        problems = super().problems()
-        classes = sorted({file.parent.name for file in self.files()}) if not problems else []
-        if len(classes) == 1:
-            problems.append(
-                f"paths: only one class folder holds texts: '{classes[0]}'. A path names the folder that holds one folder per class,"
-                f" at least two, with files like {self.pattern}."
-            )
-        return problems
-
-    def peek(self, file: Path) -> list[str]:
-        return ["text", "label", "file"]
+    def like(self) -> str:
+        return self.pattern
 
     def rows(self, file: Path) -> Iterator[Row | Bad]:
         with open_bytes(file) as stream:

@@ -18,6 +18,8 @@ class Base(Member):
 
     gives: ClassVar[tuple[str, ...]]
     """Names of its metrics."""
+    reads: ClassVar[tuple[str, ...]] = ("text",)
+    """What its rows may hold; a task that reads something else cannot be measured by it."""
 
     @abstractmethod
     def describe(self) -> str:

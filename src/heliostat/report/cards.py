@@ -59,12 +59,16 @@ def _data(evidence: Evidence) -> list[str]:
 
 
 def _use(evidence: Evidence, predictor: Model | Ensemble, scored: ModelScores | None) -> list[str]:
-    labels = f" with one of {len(predictor.labels)} labels" if predictor.labels else ""
+    by_word = evidence.task.answers_are == "tags"
+    told = f", each word with one of {len(predictor.labels)} tags" if by_word else f" with one of {len(predictor.labels)} labels"
+    labels = told if predictor.labels else ""
     lines = ["## Intended use", "", f"The task is {words(evidence.task.name())}: it answers a row like those of the corpus{labels}.", ""]
     lines += ["## Limits", "", "- The scores hold for rows like the test rows. For another source, time or language, score it again."]
     weakest = _weakest(evidence, scored)
     lines += [weakest] if weakest else []
-    lines += ["- It always answers with one of its labels, also for a row that fits none of them."] if predictor.labels else []
+    lines += (
+        ["- It always answers with one of its labels, also for a row that fits none of them."] if predictor.labels and not by_word else []
+    )
     verdict = evidence.verdict
     if predictor.name == verdict.ship:
         lines += [f"- Gate not met: {g.name} {g.limit:g}." for g in verdict.gates if not g.passed]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from heliostat.commands.tiny import write_project
 from heliostat.config import read_config
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
@@ -72,6 +73,30 @@ def test_settings_that_do_not_go_together_are_told(tiny_config: Path, assignment
 )
 def test_settings_that_go_together_are_not(tiny_config: Path, assignments: list[str]) -> None:
     assert read_config(tiny_config, assignments).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["task.metric=accuracy"], ["task.metric: 'accuracy' judges labels", "answers with tags", "Allowed: span_f1"]),
+        (["task.scheme=plain", "task.metric=span_f1"], ["task.metric: 'span_f1' counts spans", "tag_accuracy"]),
+        (["task.scheme=bmes"], ["task.scheme", "'bioes'"]),
+        (["distil.layers=1"], ["distil: it works on one class per row", "Leave `distil` out"]),
+        (["corpus.filters=[mask_personal]"], ["corpus.filters.0: mask_personal changes the text", "reads tokens"]),
+        (["corpus.columns={token: words}"], ["corpus.columns.token", "Did you mean 'tokens'"]),
+        (["train.layer_decay=1.5"], ["train.layer_decay", "1.5 was given"]),
+        (["tune.space={task.scheme: {choice: [bio, iob1]}}"], ["tune.space.task.scheme", "it says what tags mean"]),
+    ],
+)
+def test_what_does_not_go_with_tagged_words_is_told(tmp_path: Path, assignments: list[str], words: list[str]) -> None:
+    file = tmp_path / "words.conll"
+    file.write_text("\n\n".join(f"w{i} O\nwater B-LOC\nbank{i} I-LOC" for i in range(20)))
+    sources = [{"use": "conll", "paths": [str(file)]}]
+    task = {"use": "token_classification", "max_tokens": 32}
+    config = write_project(tmp_path / "project", task=task, corpus={"sources": sources, "near_duplicates": None})
+    assert read_config(config, ["train.head_lr=1e-2", "tune.space={train.head_lr: {log_uniform: [1e-3, 1e-1]}}"]).train.head_lr == 1e-2
+    told = problems(config, *assignments)
+    assert any(all(word in problem for word in words) for problem in told), told
 
 
 def test_a_tried_batch_must_divide_too(tiny_config: Path) -> None:

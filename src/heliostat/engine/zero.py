@@ -82,10 +82,9 @@ def parameter_groups(module: Any, parts: Sequence[Part] = ()) -> list[dict[str, 
     its share of the learning rate."""
     trainable = [p for p in module.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = []
-    divided: list[tuple[float | None, set[int]]] = [*parts] or [(None, {id(p) for p in trainable})]
-    for share, ids in divided:
+    for share, ids in parts or [(1.0, {id(p) for p in trainable})]:
         own = [p for p in trainable if id(p) in ids]
-        rate = {} if share is None else {LR_SCALE: share}
+        rate = {LR_SCALE: share} if parts else {}
         groups += [{"params": [p for p in own if (p.ndim >= 2) == decay], "decay": decay, **rate} for decay in (True, False)]
     return [group for group in groups if group["params"]]
 

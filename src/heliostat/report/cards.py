@@ -11,6 +11,7 @@ from heliostat.report.wording import ABSENT, millions, millis, score, size, word
 ANSWERS = {
     "labels": " with one of {labels} labels",
     "names": " with any number of {labels} labels",
+    "tags": ", each word with one of {labels} tags",
     "numbers": " with a number",
     "likelihood": " with a text",
 }

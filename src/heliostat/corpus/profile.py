@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from heliostat.corpus.blobs import SIZE
 from heliostat.corpus.config import NearDuplicates
 from heliostat.corpus.labels import in_natural_order
 
@@ -14,8 +15,8 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 def profile(
     tables: dict[str, Any], read: int, dropped: dict[str, int], near: NearDuplicates | None, near_pairs: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Rows, classes, sources and text lengths (characters) of every split; what was dropped; near-duplicates, how they were found and
-    some to look at."""
+    """Rows, classes, sources and lengths (characters of texts, bytes of files) of every split; what was dropped; near-duplicates, how they
+    were found and some to look at."""
     return {
         "read": read,
         "rows": sum(table.num_rows for table in tables.values()),
@@ -27,14 +28,21 @@ def profile(
 
 
 def _of_split(table: Any) -> dict[str, Any]:
-    import numpy as np
-    import pyarrow.compute as pc
-
     classes = Counter(table.column("label").to_pylist())
-    lengths = pc.utf8_length(table.column("text")).to_numpy()
     return {
         "rows": table.num_rows,
         "classes": {name: classes[name] for name in in_natural_order(classes) if name},
         "sources": dict(sorted(Counter(table.column("source").to_pylist()).items())),
-        "characters": {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(lengths, QUANTILES), strict=True)},
+        **_lengths(table),
     }
+
+
+def _lengths(table: Any) -> dict[str, dict[str, float]]:
+    """Quantiles of the characters of texts, or of the bytes of pictures and recordings, which have no text."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    is_media = SIZE in table.column_names
+    lengths_N = table.column(SIZE).to_numpy() if is_media else pc.utf8_length(table.column("text")).to_numpy()
+    found = {f"{q:g}": float(value) for q, value in zip(QUANTILES, np.quantile(lengths_N, QUANTILES), strict=True)}
+    return {"bytes" if is_media else "characters": found}

@@ -101,7 +101,7 @@ def test_the_vectors_of_an_ensemble_have_the_weighted_mean_of_its_members_cosine
     vectors = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in vectors]
     engine = Engine(Layout(), tmp_path)
     monkeypatch.setattr(engine, "_answers", lambda orders: vectors)
-    task = SimpleNamespace(identity=lambda: {})
+    task = SimpleNamespace(identity=lambda: {}, reads="text")
     both = engine.embed(council, texts, task=task)
     mean = 0.75 * vectors[0][0] @ vectors[0][1] + 0.25 * vectors[1][0] @ vectors[1][1]
     assert both[0] @ both[1] == pytest.approx(mean, abs=1e-6)  # float32

@@ -23,6 +23,8 @@ MEASURES = "trials must be measured by the same numbers, or they cannot be ranke
 ROWS = "trials must be measured on the same rows, or they cannot be ranked"
 REFUSED = {
     "task.use": "it says what a row means",
+    "task.scheme": "it says what tags mean",
+    "task.names": "it says what tags mean",
     "task.metric": MEASURES,
     "task.also": MEASURES,
     "corpus.split": ROWS,

@@ -33,7 +33,7 @@ def books(folder: Path, trials: int, monkeypatch) -> Running:
 
     def training(config, *, ctx, source, corpus, task, key="train"):
         own = {"task": task, "key": f"{ctx.fingerprint}/{key}", "folder": ctx.folder / key, "model": source, "labels": ("a", "b")}
-        return own | {"train": config, "train_rows": folder, "valid_rows": folder, "total": 81, "batch_rows": 16, "micro_rows": 16}
+        return own | {"train": config, "train_rows": folder, "valid_rows": folder, "total": 81, "micro_rows": 16}
 
     monkeypatch.setattr(running, "training", training)
     ctx = Context(folder, "books", 7, Layout(), None, Progress(), "tune")

@@ -22,7 +22,15 @@ from heliostat.engine.driver import Engine, source_of
 from heliostat.train.stage import training
 
 cloudpickle.register_pickle_by_value(races)  # Ray's workers cannot import it
-SETTINGS = ["task.max_tokens=64", "train.batch=8", "train.epochs=1", "train.dropout=0", "train.freeze=0", "train.schedule=constant", "tune=null"]
+SETTINGS = [
+    "task.max_tokens=64",
+    "train.batch=8",
+    "train.epochs=1",
+    "train.dropout=0",
+    "train.freeze=0",
+    "train.schedule=constant",
+    "tune=null",
+]
 PAIRS, STEPS = 5, 12
 
 
@@ -56,6 +64,7 @@ def test_engine_rate(tmp_path: Path, name: str, workers: int, zero: int, goal: s
         told = engine.perform(races.Race(**fields, until=STEPS, resumable=False, pairs=PAIRS, steps=STEPS)).value
     same(told["losses"], 1e-3)
     found = ratios(told["theirs"], told["ours"])
+    assert len(found) == PAIRS
     by_hand = "bare torch loop" if workers == 1 else "DDP by hand"
     against = f"{by_hand}, MiniLM 6 layers, 8 rows of 64 tokens, {sum(told['theirs']) / PAIRS / STEPS:.3f} s an update"
     figure(name, found, goal, met(goal, found), against, interval=interval_of_median(found))
@@ -69,6 +78,7 @@ def test_engine_rate_against_the_trainer(tmp_path: Path) -> None:
         told = engine.perform(order).value
     same(told["losses"], 1e-2)
     found = ratios(told["theirs"], told["ours"])
+    assert len(found) == PAIRS
     figure("engine.rate_trainer", found, ">= 1.08", met(">= 1.08", found), "transformers.Trainer", interval=interval_of_median(found))
 
 
@@ -78,6 +88,7 @@ def test_engine_report(tmp_path: Path) -> None:
         fields = ground(engine, tmp_path, "model.layers=2")
         told = engine.perform(races.Told(**fields, until=STEPS, resumable=False, pairs=2 * PAIRS, steps=STEPS)).value
     found = ratios(told["silent"], told["telling"])
+    assert len(found) == 2 * PAIRS
     figure("engine.report", found, ">= 0.98", met(">= 0.98", found), "telling nothing", interval=interval_of_median(found))
 
 

@@ -46,9 +46,9 @@ class Bare:
     def __init__(self, order: Train, session: Any, group: Any):
         import torch
 
+        from heliostat.core.errors import RunFailed
         from heliostat.engine import zero
         from heliostat.train.starting import trainable
-        from heliostat.core.errors import RunFailed
 
         self.order, self.session = order, session
         self.module = trainable(order, session.worker).to(group.device)

@@ -1,4 +1,4 @@
-"""Train on so many rows and tell the largest memory of the whole process tree meanwhile: `python watched.py FOLDER ROWS`, after `... make`."""
+"""Train on so many rows and tell the largest memory of the process tree: `python watched.py FOLDER ROWS`, after `... make`."""
 
 from __future__ import annotations
 

@@ -17,20 +17,22 @@ from heliostat.core.family import members
 
 SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
 SECTIONS = members("report.sections")
+ABOUT = {"spans": "tagged words"}
+"""Sections that have something to say about a run of another kind."""
 SWEEPS = ["a wide sweep", "a sweep of one trial", "a sweep that failed", "an older sweep"]
-RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", *SWEEPS]
+RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", "tagged words", *SWEEPS]
 VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
 
 
-def load_sample():
-    spec = importlib.util.spec_from_file_location("report_sample", SAMPLE)
+def load_sample(name):
+    spec = importlib.util.spec_from_file_location(f"report_{name}", SAMPLE.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-sample = load_sample()
+sample, sample_tags = load_sample("sample"), load_sample("sample_tags")
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,7 @@ def runs(tmp_path_factory):
         "no ensemble": dataclasses.replace(full, council=None, predictors=full.predictors[:1]),
         "no logits": no_logits,
         "log-probabilities of zero": infinite,
+        "tagged words": sample_tags.tagged(tmp_path_factory.mktemp("tagged"), full),
     }
 
 
@@ -104,7 +107,7 @@ def test_section_is_wellformed_and_stands_alone(name, run, runs):
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_section_says_something_about_a_full_run(name, runs):
-    assert SECTIONS[name]().render(runs["full"])
+    assert SECTIONS[name]().render(runs[ABOUT.get(name, "full")])
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -24,7 +24,7 @@ class Nines(Words):
     pad_token_id = 9
 
 
-@pytest.fixture(params=family.names("tasks"))
+@pytest.fixture(params=[name for name in family.names("tasks") if family.find("tasks", name).answers_are == "labels"])
 def task(request):
     return family.build("tasks", {"use": request.param, "max_tokens": 16})
 

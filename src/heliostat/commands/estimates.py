@@ -53,23 +53,24 @@ def source_rows(source: Any) -> int:
     files = source.files()
     header = 1 if source.name() == "csv" else 0
     total = sum(file.stat().st_size * (GZIP_RATIO if file.name.endswith(".gz") else 1.0) for file in files)
-    return max(0, round(_lines(files, total)) - header * len(files))
+    return max(0, round(_ends(files, total, source.row_end)) - header * len(files))
 
 
-def _lines(files: list[Path], total_bytes: float) -> float:
-    """Lines of text files: counted, or extrapolated from what fits into `COUNTED_BYTES`."""
-    lines = read = 0
+def _ends(files: list[Path], total_bytes: float, end: bytes) -> float:
+    """Rows of text files by what ends them: counted, or extrapolated from what fits into `COUNTED_BYTES`."""
+    rows = read = 0
     for file in files:
         with open_bytes(file) as stream:
-            last = b"\n"
+            last = end
             while read < COUNTED_BYTES and (chunk := stream.read(1 << 20)):
-                lines += chunk.count(b"\n")
                 read += len(chunk)
-                last = chunk[-1:]
-            lines += last != b"\n"
+                chunk = chunk.replace(b"\r\n", b"\n")
+                rows += chunk.count(end)
+                last = chunk[-len(end) :]
+            rows += last != end
         if read >= COUNTED_BYTES:
-            return lines * max(1.0, total_bytes / read)
-    return lines
+            return rows * max(1.0, total_bytes / read)
+    return rows
 
 
 def steps(train: TrainConfig, rows: int) -> int:

@@ -94,8 +94,7 @@ def names_in(rows: Any, task: Any) -> list[str]:
         return []
     column = rows.column(task.names_from)
     found = column.combine_chunks().flatten() if pa.types.is_list(column.type) else column
-    names = in_natural_order(set(found.to_pylist()))
-    return sorted(names, key=lambda name: name != task.outside) if task.outside else names
+    return task.ordered(in_natural_order(set(found.to_pylist())))
 
 
 def _read(ctx: Context, function: ReadPiece, quarantine: Quarantine) -> tuple[Any, int, int]:

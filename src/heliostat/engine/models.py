@@ -171,7 +171,9 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
             if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
                 return parent, name, child
     told = "encoder layers" if depth is None else f"{depth} encoder layers"
-    raise UserError(f"model: no list of {told} was found in {type(module).__name__}; distil.layers and train.freeze need one.")
+    raise UserError(
+        f"model: no list of {told} was found in {type(module).__name__}; distil.layers, train.freeze and train.layer_decay need one."
+    )
 
 
 def depth_config(module: Any) -> Any:

@@ -198,6 +198,8 @@ def _processor(kind: Any, folder: str, options: tuple[tuple[str, Any], ...]) -> 
     logging.set_verbosity_error()
     try:
         return kind(**dict(options)).processor(folder)
+    except UserError:
+        raise
     except (OSError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise UserError(f"model.path: nothing that turns {kind.reads} into model inputs can be opened in '{folder}': {said}") from None

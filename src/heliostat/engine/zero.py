@@ -5,8 +5,11 @@ The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoint
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from heliostat.engine.rates import LR_SCALE, Part
 
 BUCKET = 50_000_000
 """Elements that are reduced or gathered at once."""
@@ -74,11 +77,17 @@ def _deepspeed() -> Any:
     return deepspeed
 
 
-def parameter_groups(module: Any) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices decay, biases and norms do not."""
+def parameter_groups(module: Any, parts: Sequence[Part] = ()) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: matrices decay, biases and norms do not. With `parts` in two groups for each of them, with
+    its share of the learning rate."""
     trainable = [p for p in module.parameters() if p.requires_grad]
-    matrices, vectors = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
-    return [g for g in ({"params": matrices, "decay": True}, {"params": vectors, "decay": False}) if g["params"]]
+    groups: list[dict[str, Any]] = []
+    divided: list[tuple[float | None, set[int]]] = [*parts] or [(None, {id(p) for p in trainable})]
+    for share, ids in divided:
+        own = [p for p in trainable if id(p) in ids]
+        rate = {} if share is None else {LR_SCALE: share}
+        groups += [{"params": [p for p in own if (p.ndim >= 2) == decay], "decay": decay, **rate} for decay in (True, False)]
+    return [group for group in groups if group["params"]]
 
 
 def whole_weights(module: Any, rank: int) -> dict[str, Any] | None:
@@ -106,7 +115,11 @@ def optimizer_shard(engine: Any) -> Any:
 
 def load_optimizer_shard(engine: Any, shards: list[Any], stage: int) -> None:
     """Put saved state back; `shards` are those of all ranks in rank order (with ZeRO 0 only this rank's is read)."""
+    shares = [group.get(LR_SCALE) for group in engine.optimizer.param_groups]
     if stage == 0:
         engine.optimizer.load_state_dict(shards[0])
     else:
         engine.optimizer.load_state_dict(shards, load_optimizer_states=True, load_from_fp32_weights=True)
+    for group, share in zip(engine.optimizer.param_groups, shares, strict=True):
+        if share is not None:  # those of the settings, which a training that goes on from another one's state does not share
+            group[LR_SCALE] = share

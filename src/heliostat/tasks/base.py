@@ -71,6 +71,10 @@ class Base(Member):
         """What may not differ between rows of the same input: where it does, nobody knows which is right."""
         return str(row[list(self.columns())[-1]])
 
+    def ordered(self, names: list[str]) -> list[str]:
+        """The names a model answers with in the order of its outputs, from those the rows hold in natural order."""
+        return sorted(names, key=lambda name: name != self.outside)
+
     def problems(self, model: Any) -> list[str]:
         """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
         return []

@@ -26,6 +26,12 @@ class TrainConfig(Settings):
     """Member of train/curricula: easy rows first; None is a random order in every epoch."""
     optimizer: In["train.optimizers"] = "adamw"
     """Member of train/optimizers."""
+    head_lr: float | None = Field(None, gt=0, lt=10)
+    """Peak learning rate of the head: what lies outside of the encoder, and what the pretrained model lacks; None is the optimiser's.
+    The schedule moves both alike."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Learning rate of an encoder layer as a share of that of the layer above it; the embeddings get the least. 1 is off: all layers
+    have the optimiser's."""
     schedule: In["train.schedules"] = "linear"
     """Member of train/schedules."""
     objective: In["train.objectives"] = "cross_entropy"

@@ -16,6 +16,7 @@ import torch
 
 from heliostat.core import seeds
 from heliostat.core.errors import Diverged
+from heliostat.engine.rates import LR_SCALE
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Loop:
     share: Callable[[int], tuple[list[dict[str, Any]], float, int]]
     """Step to (this worker's forward passes, weight of all units of the global batch, rows of the global batch)."""
     lr: Callable[[int], float]
-    """Step to learning rate."""
+    """Step to learning rate; a parameter group with `LR_SCALE` gets that share of it."""
     group: Any
     seed: int
     leaving: Callable[[], bool] = lambda: False
@@ -58,7 +59,7 @@ class Loop:
     def _update(self, step: int) -> StepDone:
         rate = self.lr(step)
         for group in self.engine.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(LR_SCALE, 1.0)
         self.group.seed(seeds.derive(self.seed, "dropout", step, self.group.rank))
         batches, weight, rows = self.share(step)
         scale = self.group.world * len(batches) / weight  # DeepSpeed divides by both; what is left is the mean over units

@@ -49,8 +49,8 @@ class Training(Order):
     """Member of metrics that says which validated step is best."""
     zero: int = 0
     offload: str = "none"
-    batch_rows: int
-    """Rows of one update over all workers; about so many where it is a number of tokens that counts."""
+    batch_rows: int | None = None
+    """Rows of one update over all workers, about so many, where it is a number of tokens that counts; None is `train.batch`."""
     micro_rows: int
     """Rows per worker and forward pass that the layout asks for."""
     halved: int = 0
@@ -65,7 +65,7 @@ class Training(Order):
 
     def passes(self, world: int) -> int:
         """Forward passes per worker and update."""
-        return passes(self.batch_rows, world, self.rows_at_once())
+        return passes(self.batch_rows or self.train.batch, world, self.rows_at_once())
 
 
 class Train(Training):

@@ -19,7 +19,7 @@ from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
-from heliostat.train.starting import rows_of, trainable
+from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
@@ -68,7 +68,7 @@ class Session:
         train = order.train
         rows, count = order.rows_at_once(), order.passes(group.world)
         plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
-        optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
+        optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), order.zero)
         engine = zero.start(module, optimizer, plan)
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)

@@ -60,7 +60,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "metric": task.metric,
         "zero": layout.zero,
         "offload": layout.offload,
-        "batch_rows": batch_rows,
+        "batch_rows": batch_rows if config.batch_tokens is not None else None,
         "micro_rows": layout.micro_rows(batch_rows),
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.core import seeds
-from heliostat.engine import adapters, models
+from heliostat.engine import adapters, models, rates
 from heliostat.engine.streams import Rows, opened
 from heliostat.train.folds import folds
 
@@ -31,6 +31,14 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
     if getattr(train.adapter, "base_bits", None) and not to_export:
         adapters.in_four_bits(module, adapters.head_of(module, missing))
     return adapters.put_in(module, train.adapter, missing, seeds.derive(order.seed, "adapter"))
+
+
+def rates_of(order: Training, module: Any, worker: Any) -> list[rates.Part]:
+    """The parts of `module` that learn at rates of their own, with their shares of the optimiser's; empty when none does."""
+    train = order.train
+    missing = worker.models.missing(order.model, order.labels, order.task)
+    head = None if train.head_lr is None else train.head_lr / train.optimizer.lr
+    return rates.parts(module, missing, head=head, decay=train.layer_decay)
 
 
 def rows_of(train_rows: Path, valid_rows: Path, fold: tuple[int, int, int] | None) -> tuple[Rows, Rows]:

@@ -99,3 +99,9 @@ def test_excerpts_are_short_and_safe_to_write():
     short = lines.excerpt("a\0b\n\n\ud800" + "x" * 1000)
     assert len(short) == lines.EXCERPT_CHARACTERS
     assert short.encode("utf-8").startswith("a\u2400b ?".encode())
+
+
+def test_lists_of_words_are_values_like_others(read):
+    good, bad = read(b'{"tokens": ["EU", "\\u5f88"], "tags": ["B-ORG", 0]}\n{"tokens": [], "tags": null}\n')
+    assert good == [(1, {"tokens": ["EU", "很"], "tags": ["B-ORG", 0]}), (2, {"tokens": [], "tags": None})]
+    assert bad == []

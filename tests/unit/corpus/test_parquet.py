@@ -38,3 +38,20 @@ def test_binary_columns_are_read_as_text(tmp_path):
 def test_nul_and_overlong_values_are_bad_rows(tmp_path):
     rows = read(tmp_path / "x.parquet", pa.table({"text": ["a\0b", "x" * 2000, "ok"]}), max_row_bytes=1024)
     assert [getattr(row, "reason", None) for row in rows] == ["nul_bytes", "too_long", None]
+
+
+def test_lists_of_words_are_read_and_a_broken_word_costs_its_row(tmp_path):
+    lists = pa.array([["EU", "很好"], [], None, ["x", None]], pa.list_(pa.string()))
+    table = pa.table({"tokens": lists, "ner": pa.array([[3, 0], [], None, [1, 1]], pa.list_(pa.int8()))})
+    assert [row.values for row in read(tmp_path / "x.parquet", table)] == [
+        {"tokens": ["EU", "很好"], "ner": [3, 0]},
+        {"tokens": [], "ner": []},
+        {"tokens": None, "ner": None},
+        {"tokens": ["x", None], "ner": [1, 1]},
+    ]
+    claimed = pa.StringArray.from_buffers(3, *pa.array([b"ok", b"\xff", b"ok"]).buffers()[1:])
+    broken = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), claimed)
+    rows = read(tmp_path / "y.parquet", pa.table({"tokens": broken}))
+    assert [getattr(row, "reason", None) for row in rows] == [None, "wrong_encoding", None]
+    long = read(tmp_path / "z.parquet", pa.table({"tokens": [["x" * 600, "y" * 600], ["ok"]]}), max_row_bytes=1024)
+    assert [getattr(row, "reason", None) for row in long] == ["too_long", None]

@@ -10,6 +10,7 @@ import torch
 from heliostat.core import seeds
 from heliostat.core.errors import Diverged
 from heliostat.engine.group import Group
+from heliostat.engine.rates import LR_SCALE
 from heliostat.engine.streams import Batches
 from heliostat.train.loop import Loop
 
@@ -110,6 +111,21 @@ def test_the_rate_of_the_step_moves_every_parameter_group(plain_engine):
     # the loss is the sum of the logits, so every bias has gradient 1; float64
     assert module.bias.detach().numpy() == pytest.approx((before - 0.5).numpy(), abs=1e-12)
     assert [group["lr"] for group in engine.optimizer.param_groups] == [0.5, 0.5]
+
+
+def test_a_group_has_its_share_of_the_rate_of_the_step(plain_engine):
+    def moved(**share):
+        module = linear()
+        engine = plain_engine(module, torch.optim.SGD([{"params": [module.weight], **share}, {"params": [module.bias]}], lr=1.0))
+        before = [p.detach().clone() for p in module.parameters()]
+        (done,) = loop_over(engine, Group(), lr=lambda step: 0.5).run(0, 1)
+        assert done.lr == 0.5
+        return [(p.detach() - old).numpy() for p, old in zip(module.parameters(), before, strict=True)]
+
+    weight, bias = moved(**{LR_SCALE: 0.25})
+    whole_weight, whole_bias = moved()
+    assert weight == pytest.approx(0.25 * whole_weight, abs=1e-12)  # float64
+    assert (bias == whole_bias).all()
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

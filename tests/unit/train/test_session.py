@@ -35,7 +35,6 @@ def fields(ground, folder, **train):
         "seed": 5,
         "total": TOTAL,
         "metric": "log_loss",
-        "batch_rows": config["batch"],
         "micro_rows": 3,
     }
 
@@ -108,6 +107,27 @@ def test_the_second_training_of_a_gang_is_that_of_a_fresh_process(ground, worker
     Train(**other, until=4).perform(gang)
     Train(**fields(ground, tmp_path / "second"), until=TOTAL).perform(gang)
     assert_same(reached(tmp_path / "second"), uninterrupted)
+
+
+RATES = {"head_lr": 0.05, "layer_decay": 0.5}
+
+
+def test_a_training_with_rates_of_its_own_goes_on_from_disk(ground, worker, tmp_path):
+    Train(**fields(ground, tmp_path / "whole", **RATES), until=TOTAL).perform(worker())
+    for until in (4, TOTAL):
+        Train(**fields(ground, tmp_path / "parts", **RATES), until=until).perform(worker())
+    assert_same(reached(tmp_path / "parts"), reached(tmp_path / "whole"))
+
+
+def test_a_head_learns_at_its_own_rate(ground, worker, tmp_path, uninterrupted):
+    still = fields(ground, tmp_path / "still", head_lr=1e-12, optimizer={"use": "adamw", "lr": 1e-2, "weight_decay": 0.0})
+    Train(**still, until=TOTAL).perform(worker())
+    weights, start = reached(tmp_path / "still")[1], worker().models.fresh(still["model"], ground.labels, ground.task, 5).state_dict()
+    gap = {name: float((value - start[name]).abs().max()) for name, value in weights.items()}
+    assert gap["classifier.weight"] < 1e-9 < 1e-3 < gap["bert.encoder.layer.1.output.dense.weight"]
+    own = fields(ground, tmp_path / "own", head_lr=1e-2)  # the optimiser's: another grouping, the same steps up to rounding
+    Train(**own, until=TOTAL).perform(worker())
+    assert reached(tmp_path / "own")[0]["best"]["value"] == pytest.approx(uninterrupted[0]["best"]["value"], rel=1e-4)
 
 
 def test_what_is_reached_is_not_done_again(ground, worker, tmp_path):

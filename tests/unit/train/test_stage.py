@@ -19,7 +19,7 @@ def fields(ground, tmp_path, total, every):
     train = TrainConfig(batch=6, validate_every=every)
     own = {"task": ground.task, "key": "k", "folder": tmp_path, "model": ModelSource(folder="m"), "labels": ground.labels, "train": train}
     own |= {"train_rows": ground.train, "valid_rows": ground.valid, "seed": 1, "total": total, "metric": "accuracy"}
-    return own | {"batch_rows": 6, "micro_rows": 6, "losses": None}
+    return own | {"micro_rows": 6, "losses": None}
 
 
 @pytest.mark.parametrize(("total", "every", "untils"), [(10, 1.0, [4, 8, 10]), (8, 1.0, [4, 8]), (3, 1.0, [3]), (2, 0.25, [1, 2])])

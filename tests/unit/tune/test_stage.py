@@ -38,7 +38,7 @@ def sweeping(tmp_path, monkeypatch):
     def training(config, *, ctx, source, corpus, task, key="train"):
         own = {"task": task, "key": f"{ctx.fingerprint}/{key}", "folder": ctx.folder / key, "model": source, "labels": corpus.labels}
         own |= {"train": config, "train_rows": tmp_path, "valid_rows": tmp_path, "seed": 1, "total": 16, "metric": "accuracy"}
-        return own | {"batch_rows": config.batch, "micro_rows": config.batch}
+        return own | {"micro_rows": config.batch}
 
     monkeypatch.setattr(running, "training", training)
     monkeypatch.setattr(running, "source_of", lambda model: ModelSource(folder=model.path))

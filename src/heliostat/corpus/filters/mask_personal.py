@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -28,6 +29,8 @@ PATTERNS = {
 
 class MaskPersonal(Base):
     """Replaces mail addresses, identity and card numbers and phone numbers by [EMAIL], [ID], [PHONE]."""
+
+    hides: ClassVar[bool] = True
 
     kinds: list[str] = Field(["email", "id", "phone"], min_length=1)
     """What is hidden: email, id, phone."""

@@ -51,6 +51,8 @@ class Base(Member):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Ends of the file names that are taken when a path is a folder."""
+    row_end: ClassVar[bytes] = b"\n"
+    """What ends a row in a text file: a plan counts rows by it."""
     is_text: ClassVar[bool] = True
     """Whether the files hold text."""
 

@@ -46,16 +46,23 @@ class Parquet(Base):
     def _row(self, line: int, values: dict[str, Any]) -> Row | Bad:
         for name, value in values.items():
             if isinstance(value, dict) and isinstance(value.get("bytes"), bytes):
-                values[name] = value["bytes"]
-            elif isinstance(value, bytes) and not is_media(value):
+                value = values[name] = value["bytes"]
+            if isinstance(value, bytes) and is_media(value):
                 if len(value) > self.max_row_bytes:
-                    return Bad(line, "too_long", excerpt(value[:1000].decode(self.encodings[0], "replace")))
-                text, bad = decode(value, self.encodings)
+                    return Bad(line, "too_long", f"{len(value):,} bytes in column '{name}'")
+                continue
+            parts = [part for part in (value if isinstance(value, list) else [value]) if isinstance(part, bytes)]
+            if sum(map(len, parts)) > self.max_row_bytes:
+                return Bad(line, "too_long", excerpt(b" ".join(parts)[:1000].decode(self.encodings[0], "replace")))
+            texts = [decode(part, self.encodings) for part in parts]
+            for text, bad in texts:
                 if bad:
                     return Bad(line, bad, excerpt(text))
-                values[name] = text
-            if isinstance(values[name], bytes) and len(values[name]) > self.max_row_bytes:
-                return Bad(line, "too_long", f"{len(values[name]):,} bytes in column '{name}'")
+            decoded = (text for text, _ in texts)
+            if isinstance(value, list):
+                values[name] = [next(decoded) if isinstance(part, bytes) else part for part in value]
+            elif isinstance(value, bytes):
+                values[name] = next(decoded)
         return Row(line, values)
 
 
@@ -78,8 +85,20 @@ def _values(column: Any) -> list[Any]:
     if pa.types.is_dictionary(kind):
         column = column.dictionary_decode()
         kind = column.type
-    if pa.types.is_string(kind):
-        column = column.cast(pa.binary())
-    elif pa.types.is_large_string(kind):
+    if _is_text(kind):
         column = column.cast(pa.large_binary())
+    elif _is_list(kind) and _is_text(kind.value_type):
+        column = column.cast(pa.large_list(pa.large_binary()))
     return column.to_pylist()
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)

@@ -108,6 +108,21 @@ class Evidence:
             values += pq.read_table(file, columns=[name]).column(name).to_pylist()
         return values if files else None
 
+    def values(self, split: str, name: str, rows: np.ndarray) -> dict[int, Any]:
+        """Row number to the value of one column, for some rows of a split: other files, with their pictures, stay unread."""
+        import pyarrow.parquet as pq
+
+        found: dict[int, Any] = {}
+        start = 0
+        for file in self.corpus.split(split):
+            count = pq.read_metadata(file).num_rows
+            wanted = [int(row) for row in rows if start <= row < start + count]
+            if wanted and name in pq.read_schema(file).names:
+                column = pq.read_table(file, columns=[name]).column(name)
+                found |= {row: column[row - start].as_py() for row in wanted}
+            start += count
+        return found
+
     @cached_property
     def truth(self) -> np.ndarray | None:
         """Index of the true label of each test row [rows]; None when the target is not one of the labels."""

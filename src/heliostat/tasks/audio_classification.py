@@ -83,6 +83,7 @@ class AudioClassification(MediaTask):
         for each in clips:
             made = _sound.features([each], processor, self.seconds)
             (value,) = (made[name][0].numpy() for name in INPUTS[:2] if name in made)
+            value = value[: int(made["attention_mask"].sum())] if "attention_mask" in made else value
             kept["features"].append(value.astype(np.float16).tobytes())
             kept["height"].append(len(value))
             kept["frames"].append(int(made["frames"][0]) if "frames" in made else len(value))

@@ -11,6 +11,7 @@ from heliostat.report.sections.base import Base
 from heliostat.report.wording import percent, plural, words
 
 MAX_CLASSES = 30
+LENGTHS = {"characters": "Characters of a text, by quantile", "bytes": "Bytes of a file, by quantile"}
 SHADES = {"train": "var(--soft)", "valid": "var(--faint)", "test": "var(--ink)"}
 
 
@@ -57,14 +58,18 @@ def _classes(evidence: Evidence) -> str:
 
 
 def _lengths(evidence: Evidence) -> str:
-    """Quantiles of the text lengths of each split, from the corpus profile."""
-    found = {name: split["characters"] for name, split in evidence.profile.items() if split.get("characters")}
+    """Quantiles of the lengths of each split, from the corpus profile."""
+    return "".join(_quantiles(evidence, name, caption) for name, caption in LENGTHS.items())
+
+
+def _quantiles(evidence: Evidence, name: str, caption: str) -> str:
+    found = {split: facts[name] for split, facts in evidence.profile.items() if facts.get(name)}
     if not found:
         return ""
     keys = sorted({k for lengths in found.values() for k in lengths}, key=float)
     columns = [Column("split", numeric=False), *(Column(quantile(k)) for k in keys)]
-    rows = [[plain(name), *(plain(f"{q[k]:,.0f}", q[k]) if k in q else plain("") for k in keys)] for name, q in found.items()]
-    return table(columns, rows, caption="Characters of a text, by quantile")
+    rows = [[plain(split), *(plain(f"{q[k]:,.0f}", q[k]) if k in q else plain("") for k in keys)] for split, q in found.items()]
+    return table(columns, rows, caption=caption)
 
 
 def quantile(key: str) -> str:

@@ -8,12 +8,13 @@ import numpy as np
 
 from heliostat.report.evidence import Evidence
 from heliostat.report.markup import lead, model_mark
+from heliostat.report.media import shown
 from heliostat.report.sections.base import Base
-from heliostat.report.wording import esc, excerpt, percent, plural
+from heliostat.report.wording import esc, percent, plural
 
 
 class Errors(Base):
-    """The hardest test rows: the text, the true class, the answer, and what the other models said."""
+    """The hardest test rows: the input, the true class, the answer, and what the other models said."""
 
     title: ClassVar[str] = "Hardest errors"
     order: ClassVar[int] = 60
@@ -27,11 +28,11 @@ class Errors(Base):
             return lead(f"{ship} makes no mistake on the test rows.")
         certainty = evidence.probabilities[ship].max(1)
         chosen = wrong[np.argsort(-certainty[wrong], kind="stable")][: evidence.config.hardest]
-        inputs = evidence.column("test", evidence.columns[0])
+        inputs = evidence.values("test", evidence.columns[0], chosen)
         alone = sum(all(evidence.right[m][i] for m in evidence.right if m != ship) for i in chosen) if len(evidence.right) > 1 else 0
         told = f"{plural(len(chosen), 'mistake')} of {len(wrong):,}, most confident first. A wrong label in the data shows up here too."
         told += f" In {alone:,} of them every other model is right." if alone else ""
-        items = "".join(_row(evidence, int(i), inputs[i] if inputs else None) for i in chosen)
+        items = "".join(_row(evidence, int(i), inputs.get(int(i))) for i in chosen)
         return f'{lead(told)}<ol class="errors">{items}</ol>'
 
 
@@ -40,12 +41,12 @@ def _row(evidence: Evidence, i: int, value: Any) -> str:
     ship, labels = evidence.verdict.ship, evidence.corpus.labels
     given = evidence.probabilities[ship][i]
     answer, true = int(given.argmax()), int(evidence.truth[i])
-    text = excerpt(value) if isinstance(value, str) else f"test row {i}"
+    given_to_it = shown(value, f"test row {i}", evidence.task.reads)
     told = "".join(_other(evidence, name, i) for name in evidence.probabilities if name != ship)
     others = f'<ul class="others">{told}</ul>' if told else ""
     said = f'<span class="said">said <b>{esc(labels[answer])}</b> {percent(float(given[answer]))}</span>'
     truth = f'<span class="true">is <b>{esc(labels[true])}</b> {percent(float(given[true]))}</span>'
-    return f'<li><p class="text" dir="auto">{esc(text)}</p><p class="answer">{said}{truth}</p>{others}</li>'
+    return f'<li>{given_to_it}<p class="answer">{said}{truth}</p>{others}</li>'
 
 
 def _other(evidence: Evidence, name: str, i: int) -> str:

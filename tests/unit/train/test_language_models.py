@@ -21,7 +21,7 @@ from heliostat.engine.orders import ModelSource
 from heliostat.engine.predict import Predict, batch_of, forward
 from heliostat.engine.streams import opened, processor
 from heliostat.tasks.text_classification import TextClassification
-from heliostat.train.config import LoraConfig, TrainConfig
+from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 from tiny_decoder import write_decoder
 
@@ -65,7 +65,7 @@ def fields(ground: Any, folder: Path, **train: Any) -> dict[str, Any]:
     config = {"batch": 6, "optimizer": {"use": "adamw", "lr": 1e-2}, "dropout": 0.0, "validate_every": 0.5, **train}
     own = {"task": ground.task, "key": "test", "folder": folder, "model": ModelSource(folder=str(ground.model)), "labels": ()}
     own |= {"train": TrainConfig(**config), "train_rows": ground.train, "valid_rows": ground.valid, "seed": 5, "total": TOTAL}
-    return own | {"metric": "token_loss", "micro_rows": 3, "accumulation": 2}
+    return own | {"metric": "token_loss", "micro_rows": 3}
 
 
 def reached(folder: Path) -> dict[str, Any]:
@@ -78,8 +78,8 @@ TARGETS = {"masked_lm": ["query", "value"], "causal_lm": ["q_proj", "v_proj"]}
 @pytest.mark.parametrize("adapters", [False, True], ids=["full", "lora"])
 def test_it_learns_and_its_export_opens_in_plain_transformers(ground: Any, worker: Any, tmp_path: Path, adapters: bool) -> None:
     name = ground.task.name()
-    lora = LoraConfig(r=8, targets=TARGETS[name]) if adapters else None
-    given = fields(ground, tmp_path / "training", lora=lora)
+    adapter = {"use": "lora", "r": 8, "targets": TARGETS[name]} if adapters else None
+    given = fields(ground, tmp_path / "training", adapter=adapter)
     gang = worker()
     Train(**given, until=TOTAL).perform(gang)
     curve = [point["value"] for point in reached(tmp_path / "training")["curve"]]
@@ -108,10 +108,10 @@ def test_going_on_from_disk_is_the_same_training(ground: Any, worker: Any, tmp_p
 
 
 def test_the_update_does_not_depend_on_the_micro_batch(ground: Any, worker: Any, tmp_path: Path) -> None:
-    for accumulation in (1, 3):
-        given = fields(ground, tmp_path / str(accumulation)) | {"micro_rows": 6 // accumulation, "accumulation": accumulation}
+    for rows in (6, 2):
+        given = fields(ground, tmp_path / str(rows)) | {"micro_rows": rows}
         Train(**given, until=4).perform(worker())
-    losses = [[p["loss"] for p in reached(tmp_path / name)["curve"]] for name in ("1", "3")]
+    losses = [[p["loss"] for p in reached(tmp_path / name)["curve"]] for name in ("6", "2")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)  # float32, added in another order
 
 

@@ -23,6 +23,8 @@ from heliostat.tasks.base import IGNORED, Base
 
 BETWEEN = "\n\n"
 """Stands between what is asked and what it is about."""
+SPARE = 2
+"""Tokens by which a shortened question is shorter than it must be."""
 OF_CHATS = {"system": None, "chat_template": None, "turns": "all"}
 """Options that a plain text has no use for, as they are when nothing is said."""
 
@@ -47,8 +49,8 @@ class CausalLm(Base):
     """text: every token is learnt; chat: conversations, of which the answers are learnt; prompt: a question and its answer."""
     max_tokens: int = Field(512, ge=8, le=131_072)
     """Longer rows are cut."""
-    cut: Literal["end", "start"] = "end"
-    """Which end of a longer row is left out."""
+    cut: Literal["end", "start", "question"] = "end"
+    """Which end of a longer row is left out; question (with form prompt) shortens what is asked, and all else stays."""
     context: bool = False
     """With form prompt: a third column, `text_pair`, holds what the question is about; it may be empty."""
     system: str | None = None
@@ -71,9 +73,10 @@ class CausalLm(Base):
     @model_validator(mode="after")
     def _of_one_form(self) -> Self:
         idle = [name for name, unsaid in OF_CHATS.items() if self.form == "text" and getattr(self, name) != unsaid]
-        idle += ["context"] if self.context and self.form != "prompt" else []
+        asks = ["context"] * self.context + ["cut"] * (self.cut == "question")
+        idle += asks if self.form != "prompt" else []
         if idle:
-            forms = "prompt" if idle == ["context"] else "chat or prompt"
+            forms = "prompt" if set(idle) <= set(asks) else "chat or prompt"
             raise UserError(f"{', '.join(idle)}: rows of form {self.form} have no use for it. Leave it out, or set form: {forms}.")
         return self
 
@@ -146,7 +149,7 @@ class CausalLm(Base):
         """`labels` are the tokens that are learnt, each in its own place; `bytes` of text they stand for."""
         talks = self.form == "prompt" or (self.form == "chat" and "messages" in columns)
         rows = self._talks(columns, processor) if talks else _texts(columns["text"], processor)
-        part = slice(None, self.max_tokens) if self.cut == "end" else slice(-self.max_tokens, None)
+        part = slice(-self.max_tokens, None) if self.cut == "start" else slice(None, self.max_tokens)
         ids = [row[part] for row, _ in rows]
         learnt = [[token if mark else IGNORED for token, mark in zip(row[part], marks[part], strict=True)] for row, marks in rows]
         told = [[token for token in row[1:] if token != IGNORED] for row in learnt]  # nothing stands before a first token
@@ -161,12 +164,24 @@ class CausalLm(Base):
             found = [_chat.messages_of(text) for text in columns["messages"]]
             assert all(isinstance(each, list) for each in found), "a row of the corpus holds no conversation"
             return [tokens or empty for tokens in writer.tokens([each for each in found if isinstance(each, list)])]
-        about = columns.get("text_pair", [""] * len(columns["text"]))
-        asked = [[_said("user", BETWEEN.join(filter(None, pair)))] for pair in zip(columns["text"], about, strict=True)]
-        if "target_text" not in columns:
-            return [empty if ids is None else (ids, [False] * len(ids)) for ids in writer.prompts(asked)]
-        pairs = zip(asked, columns["target_text"], strict=True)
-        return [tokens or empty for tokens in writer.tokens([[*each, _said("assistant", answer)] for each, answer in pairs])]
+        asked = _asked(columns)
+        rows = self._answered(asked, columns.get("target_text"), writer)
+        beyond = {i: len(row[0]) - self.max_tokens for i, row in enumerate(rows) if row is not None} if self.cut == "question" else {}
+        long = [i for i, tokens in beyond.items() if tokens > 0]
+        if long:
+            answers = columns.get("target_text")
+            shorter = [_shortened(asked[i], beyond[i], processor) for i in long]
+            again = self._answered(shorter, answers and [answers[i] for i in long], writer)
+            shortened = dict(zip(long, again, strict=True))
+            rows = [shortened.get(i, row) for i, row in enumerate(rows)]
+        return [tokens or empty for tokens in rows]
+
+    def _answered(self, asked: list[str], answers: list[str] | None, writer: _chat.Writer) -> list[_chat.Tokens | None]:
+        """Each question with its answer; without answers, with the prompt for one, of which nothing is learnt."""
+        questions = [[_said("user", text)] for text in asked]
+        if answers is None:
+            return [None if ids is None else (ids, [False] * len(ids)) for ids in writer.prompts(questions)]
+        return writer.tokens([[*each, _said("assistant", answer)] for each, answer in zip(questions, answers, strict=True)])
 
     def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
         return [0.0] * len(next(iter(columns.values())))  # an answer is a likelihood already
@@ -222,6 +237,18 @@ def template_in(path: str) -> str:
 def _kept(messages: list[Message]) -> dict[str, Any]:
     """The columns of a conversation."""
     return {"messages": _chat.dump(messages), "text": _chat.text_of(messages), "label": ""}
+
+
+def _asked(columns: dict[str, list[Any]]) -> list[str]:
+    """What is asked, with what it is about."""
+    about = columns.get("text_pair", [""] * len(columns["text"]))
+    return [BETWEEN.join(filter(None, pair)) for pair in zip(columns["text"], about, strict=True)]
+
+
+def _shortened(text: str, beyond: int, processor: Any) -> str:
+    """The beginning of a text, `beyond` tokens and a little shorter: its last word may be cut into other tokens than before."""
+    ids = processor(text, add_special_tokens=False)["input_ids"]
+    return processor.decode(ids[: max(1, len(ids) - beyond - SPARE)])
 
 
 def _said(role: str, content: str) -> Message:

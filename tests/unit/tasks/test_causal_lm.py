@@ -218,6 +218,7 @@ def test_the_template_of_the_config_is_the_models_from_then_on(folder: Path, tmp
         ({"form": "chat", "chat_template": __file__.replace("causal_lm", "config")}, "holds no Jinja template"),
         ({"system": "be kind"}, "system: rows of form text have no use for it.*set form: chat or prompt"),
         ({"form": "chat", "context": True}, "context: rows of form chat have no use for it.*set form: prompt"),
+        ({"form": "chat", "cut": "question"}, "cut: rows of form chat have no use for it.*set form: prompt"),
         ({"form": "chat", "turns": "first"}, "turns"),
     ],
 )
@@ -258,3 +259,16 @@ def test_shared_weights_stay_shared(folder: Path, tmp_path: Path) -> None:
     assert not info["missing_keys"]
     assert isinstance(again, type(AutoModelForCausalLM.from_pretrained(folder)))
     assert again.lm_head.weight is again.model.embed_tokens.weight
+
+
+def test_a_long_question_is_shortened_and_all_else_stays(tokenizer: Any) -> None:
+    own = task(form="prompt", cut="question", max_tokens=16, system="be b")
+    columns = {"text": ["a b c d " * 8, "a ?"], "target_text": ["no d", "yes"]}
+    encoded = own.tokenise(columns, tokenizer, [])
+    assert words(tokenizer, encoded["input_ids"][0]) == "<start> system <unk> b <end> <start> user a <end> <start> assistant no d <end>"
+    assert words(tokenizer, encoded["input_ids"][1]) == "<start> system <unk> b <end> <start> user a ? <end> <start> assistant yes <end>"
+    assert encoded["units"] == [3.0, 2.0]
+    del columns["target_text"]
+    prompt = own.tokenise(columns, tokenizer, [])["input_ids"][0]
+    assert words(tokenizer, prompt).endswith("user a b c d <end> <start> assistant")
+    assert len(prompt) == 14

@@ -45,8 +45,12 @@ def _suited(task: Member, model: ModelConfig) -> list[str]:
 
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
-    places = [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]
-    return [problem for place, name in places for problem in _metric(place, name, config.task)]
+    return _metrics_of(config.task)
+
+
+def _metrics_of(task: Any) -> list[str]:
+    places = [("task.metric", task.metric), *((f"task.also.{i}", name) for i, name in enumerate(task.also))]
+    return [problem for place, name in places for problem in _metric(place, name, task)]
 
 
 def _metric(place: str, name: str, task: Member) -> list[str]:
@@ -171,6 +175,34 @@ def _student(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil.layers <= most:
         return []
     return [f"distil.layers: {config.distil.layers} asked for, and the model has {most} encoder layers. Allowed: 1 to {most}."]
+
+
+def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
+    """What is wrong with the pretraining by itself, or with the model it begins with."""
+    own = config.pretrain
+    if own is None:
+        return []
+    found = [p if p.startswith("model.") else f"pretrain.{p}" for p in own.task.problems(config.model)]
+    found += [f"pretrain.{problem}" for problem in own.problems()]
+    found += [
+        f"pretrain.{p}" for p in (*_metrics_of(own.task), *_training(own.train, layout), *_fitting(own.train, config.model, own.task))
+    ]
+    found += [f"pretrain.{problem}" for problem in own.corpus.problems(own.task)]
+    if own.replay:
+        found += [f"pretrain.replay.{problem.removeprefix('corpus.')}" for problem in own.replay.corpus().problems(own.task)]
+    return found
+
+
+def _pretrained(config: RunConfig, layout: Layout) -> list[str]:
+    """What is wrong between the pretraining and what comes after it."""
+    if config.pretrain is None:
+        return []
+    found = []
+    if config.task.reads != "text":
+        found.append(f"pretrain: it learns from text, and a row of {config.task.name()} holds {config.task.reads}. Leave `pretrain` out.")
+    moved = [path for path in (config.tune.space if config.tune else ()) if path in ("model.path", "model.revision")]
+    found += [f"tune.space.{path}: `pretrain` makes one model, which every trial starts from. Take one of the two out." for path in moved]
+    return found
 
 
 def _sweep(config: RunConfig, layout: Layout) -> list[str]:
@@ -328,6 +360,8 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("layout", _layout),
     ("train layout", _train),
     ("train task", _minimised),
+    ("pretrain model layout", _pretrain),
+    ("pretrain task tune", _pretrained),
     ("tune task", _sweep),
     ("tune evaluate", _objectives),
     ("tune task layout", _warm_start),

@@ -21,6 +21,7 @@ from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
 from heliostat.evaluate.config import EvaluateConfig
+from heliostat.pretrain.config import PretrainConfig
 from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
@@ -45,6 +46,8 @@ class RunConfig(Settings):
     """The pretrained model to start from."""
     corpus: CorpusConfig
     """The team's data."""
+    pretrain: PretrainConfig | None = None
+    """Continued pretraining on plain text, before anything is trained for the task; None is off."""
     train: TrainConfig = TrainConfig()
     """One training; with `tune`, what every trial shares."""
     tune: TuneConfig | None = None

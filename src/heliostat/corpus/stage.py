@@ -33,17 +33,19 @@ from heliostat.corpus.shingles import digest, whole
 from heliostat.corpus.split import SPLITS, split
 
 
-def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | None = None) -> Corpus:
+def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | None = None, apart_from: Corpus | None = None) -> Corpus:
     """Read, clean, split and write the team's data; every dropped row is in `quarantine.jsonl` with its reason.
 
     With `held_out` the valid and test rows and the labels are those of that corpus, and every other good row that is like none of
     them is in train. What was read is then train + dropped: valid and test rows as they are read here count as `held_out`.
+    With `apart_from` no row is like a valid or test row of that corpus, which may be of another task; the split is its own.
 
     Raises `UserError` when too many rows are malformed, a file is damaged, or too little is left to train on. Then the
     quarantine stays to be read, and the next attempt may have mended data or other settings.
     """
     try:
-        return _build(config, ctx, task, holding.held(held_out, task) if held_out else None)
+        held = holding.held(held_out, task) if held_out else None
+        return _build(config, ctx, task, held, held or (holding.texts_of(apart_from) if apart_from else None))
     except UserError:
         ctx.forget()
         raise
@@ -51,15 +53,15 @@ def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | N
         blobs.forget(ctx.folder)
 
 
-def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> Corpus:
+def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None, unlike: Held | None) -> Corpus:
     near = config.nearness(task)
     for name in SPLITS:
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:
-        measures = held.measures(near) if held else {}
+        measures = unlike.measures(near) if unlike else {}
         rows, read, malformed = _read(ctx, ReadPiece(config, task, measures.get("beside"), ctx.folder), quarantine)
-        if rows is not None and held:
-            rows = _without(rows, held.reasons(rows, measures), quarantine)
+        if rows is not None and unlike:
+            rows = _without(rows, unlike.reasons(rows, measures), quarantine)
         if rows is not None:
             rows, every, near_pairs = _without_duplicates(rows, near, quarantine)
     refuse(quarantine, read, malformed, config.max_bad_share)

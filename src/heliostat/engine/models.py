@@ -59,7 +59,10 @@ class Store:
 
 
 def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Any, list[str]]:
-    """(module, names of parameters the folder did not have), or a `UserError` that says why it cannot be opened."""
+    """(module, names of parameters the folder did not have), or a `UserError` that says why it cannot be opened.
+
+    What the folder did not have is the same at every opening, so that a base model gives the same answers every time.
+    """
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -73,6 +76,7 @@ def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -
         module, missing = task.model(source.folder, list(labels) if labels is not None else None, source.layers, source.revision)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.path: '{source.folder}' cannot be opened: {str(error).splitlines()[0]}") from error
+    draw_missing(module, missing, 0)  # a training draws them anew from its own seed
     if source.spread is not None:
         keep_spread(module, source.spread)
     return module.eval(), sorted(missing)

@@ -164,6 +164,22 @@ def cached(hub_id: str, revision: str, name: str = "config.json") -> Path | None
     return Path(found) if isinstance(found, str) else None
 
 
+class Adapted(ModelConfig):
+    """What a stage of this run makes of the config's model, in its place: the stage stands for it, also before it has run."""
+
+    made_by: str
+    """Fingerprint of the stage."""
+
+    @classmethod
+    def of(cls, model: ModelConfig, made: Any) -> Adapted:
+        """`model` as the artifact `made` has it (or, in a plan, as what stands for that artifact will)."""
+        return cls(path=str(getattr(made, "path", model.path)), layers=model.layers, made_by=made.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"{self.made_by}:{self.layers}"
+
+
 def _near_folder(place: Path) -> str:
     beside = [p.name for p in place.parent.iterdir() if p.is_dir()] if place.parent.is_dir() else []
     close = nearest(place.name, beside)

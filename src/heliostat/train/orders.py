@@ -113,7 +113,7 @@ class Export(Training):
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
         rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
-        probe = batch_of(rows, np.arange(min(8, len(rows))), self.task, prepared, (self.seed, "probe"))
+        probe = batch_of(rows, np.arange(min(8, self.task.together, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
         base = worker.models.opened(self.model, self.labels, self.task)
         return models.export(

@@ -16,18 +16,18 @@ import numpy as np
 from heliostat.core import seeds
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
-from heliostat.core.manifest import read_json, write_json
-from heliostat.engine import adapters, checkpoints, models, zero
+from heliostat.core.manifest import read_json
+from heliostat.engine import adapters, checkpoints, models, states, zero
 from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import columns, forward, on, pad_id
 from heliostat.engine.streams import Batches, Micro, Rows, open_tokenizer, opened, steps_per_epoch
 from heliostat.train.config import TrainConfig
 from heliostat.train.folds import folds
+from heliostat.train.reached import RESULT, best_step, newest, settle
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
 
-RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
 
 
@@ -95,7 +95,7 @@ class Export(Training):
     def perform(self, worker: Any) -> dict[str, Any]:
         if worker.group.rank:
             return {}
-        best = checkpoints.latest(self.folder / "best")
+        best = best_step(self.folder)
         assert best is not None, f"no valid best step in {self.folder}"
         module = trainable(self, worker)
         module.load_state_dict(checkpoints.weights(best), strict=False)
@@ -151,19 +151,16 @@ class Session:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
         saved = self._saved()
-        facts = checkpoints.facts(saved) if saved else {}
-        if saved and facts["world"] == group.world:
-            module.load_state_dict(checkpoints.weights(saved), strict=False)
-        elif saved:
-            saved = None  # another world size: its optimiser shards do not fit, the training starts again
+        if saved:
+            states.load_weights(module, saved)
         module.to(group.device)
         train = order.train
         plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, order.micro_rows, order.accumulation, group.world)
         optimizer = train.optimizer.build(zero.parameter_groups(module), order.zero)
         engine = zero.start(module, optimizer, plan)
         if saved:
-            ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
-            zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
+            states.restore(engine, saved)
+            facts = checkpoints.facts(saved)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
@@ -177,7 +174,7 @@ class Session:
             if not group.from_first(group.rank == 0 and checkpoints.is_valid(saved)):
                 raise RunFailed(f"the checkpoint '{saved}' to go on from is not there or not whole")
             return saved
-        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
+        name = group.from_first(newest(order.folder) if group.rank == 0 else None)
         return order.folder / "latest" / name if name else None
 
     def goes_on_with(self, order: Train) -> bool:
@@ -262,24 +259,17 @@ class Session:
         return group.from_first(found)
 
     def _save(self, order: Train) -> None:
-        """Best step, then (when the training may go on) the state of now, then `result.json`, which is the proof."""
+        """The best step, then (when the training may go on) the state of now, then what says that both are there."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
-            best = checkpoints.save(folder / "best", self.best["step"], weights=self.best_weights, shard=None, facts=state, group=group)
-            if group.rank == 0:
-                np.save(folder / "valid.tmp.npy", self.best_logits_NC)
-                (folder / "valid.tmp.npy").rename(folder / "valid.npy")
-                checkpoints.keep_only(folder / "best", {best.name})
+            step, weights, logits_NC = self.best["step"], self.best_weights, self.best_logits_NC
+            checkpoints.save(folder / "best", step, weights=weights, predictions=logits_NC, facts=state, group=group)
             self.best_fresh, self.best_weights = False, None
         if order.resumable:
-            weights = zero.whole_weights(self.engine.module, group.rank)
-            shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
-            now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
-            if group.rank == 0 and not order.keep_all:
-                checkpoints.keep_only(folder / "latest", {now.name})
+            checkpoints.save(folder / "latest", self.step, states=states.collect(self.engine, group), facts=state, group=group)
         if group.rank == 0:
-            write_json(folder / RESULT, {"step": self.step, **state}, durable=False)  # without it the same training is made again
+            settle(folder, self.step, state, resumable=order.resumable, keep_all=order.keep_all)
         group.barrier()
 
     def close(self) -> None:
@@ -297,11 +287,6 @@ def rows_of(order: Training) -> tuple[Rows, Rows]:
     every = train.beside(valid)
     held_N = folds(every.column("id"), every.column("labels"), count, seed) == which
     return every.only(~held_N), every.only(held_N)
-
-
-def _latest_name(folder: Path) -> str | None:
-    found = checkpoints.latest(folder)
-    return found.name if found else None
 
 
 def validation_interval(train: TrainConfig, rows: int) -> int:

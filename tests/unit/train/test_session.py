@@ -78,7 +78,7 @@ def test_going_on_from_disk_in_another_process_is_the_same_training(ground, work
 def test_a_broken_checkpoint_starts_again_and_ends_the_same(ground, worker, tmp_path, uninterrupted):
     folder = tmp_path / "parts"
     Train(**fields(ground, folder), until=4).perform(worker())
-    weights = folder / "latest" / "step-00000004" / "weights.safetensors"
+    weights = folder / "latest" / "step-00000004" / "states-00000.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     Train(**fields(ground, folder), until=TOTAL).perform(worker())
     assert_same(reached(folder), uninterrupted)

@@ -70,13 +70,11 @@ def run(leg: dict[str, Any], group: Group) -> None:
         first = checkpoints.facts(source)["step"]
         keep("opened", first)
 
-    def per_row(logits: Any, rows: dict[str, Any]) -> Any:
-        return torch.nn.functional.cross_entropy(logits.float(), rows["labels"], reduction="none")
+    def total(rows: dict[str, Any]) -> Any:
+        losses = torch.nn.functional.cross_entropy(engine(rows["ids"]).float(), rows["labels"], reduction="none")
+        return (losses * rows["weight"]).sum()
 
-    def logits(rows: dict[str, Any]) -> Any:
-        return engine(rows["ids"])
-
-    loop = Loop(engine, logits, per_row, lambda step: batch(step, group), lambda step: 0.02 / (1 + step), group, 0)
+    loop = Loop(engine, total, lambda step: batch(step, group), lambda step: 0.02 / (1 + step), group, 0)
     losses = {}
     for done in loop.run(first, SAVED_AT + AFTER):
         losses[done.step] = done.loss

@@ -21,7 +21,7 @@ from heliostat.engine.driver import Engine
 from heliostat.engine.orders import ModelSource
 from heliostat.tasks.text_classification import TextClassification
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import Train
+from heliostat.train.orders import Train
 
 pytestmark = pytest.mark.slow
 

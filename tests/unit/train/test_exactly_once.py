@@ -16,7 +16,7 @@ from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import Batches, Rows, steps_per_epoch
 from heliostat.train import reached, session
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import Export, Train
+from heliostat.train.orders import Export, Train
 
 ROWS, BATCH, SEED = 43, 8, 5
 STEPS = steps_per_epoch(ROWS, BATCH)
@@ -27,7 +27,7 @@ def trained(first, until, world, accumulation=1):
     """(epoch, row) of each row that moves the weights in steps `first` to `until` on fresh workers."""
     for step in range(first, until):
         for rank in range(world):
-            for micro in Batches(ROWS, BATCH, accumulation, SEED, rank, world).share(step):
+            for micro in Batches(np.arange(ROWS), BATCH, accumulation, SEED, rank, world).share(step):
                 yield from ((step // STEPS, int(row)) for row in micro.rows if not micro.filler)
 
 
@@ -64,7 +64,6 @@ def fields(ground, folder, **train):
         "total": 40,
         "metric": "log_loss",
         "micro_rows": 1,
-        "accumulation": 1,
     }
 
 

@@ -18,7 +18,7 @@ from heliostat.engine import streams
 from heliostat.engine.models import raw_logits
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.predict import batch_of
-from heliostat.train.config import LoraConfig, TrainConfig
+from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 
 TOTAL = 12
@@ -73,7 +73,6 @@ def fields(made, **train):
         "total": TOTAL,
         "metric": made.task.metric,
         "micro_rows": 7,
-        "accumulation": 2,
     }
 
 
@@ -126,7 +125,7 @@ def test_an_unscaled_regression_begins_at_zero_as_transformers_would(prepared, w
 def test_a_scaled_head_goes_on_from_disk_and_under_adapters(prepared, worker):
     far = Sample([{**values, "target": 300.0 + 40 * i} for i, values in enumerate(SAMPLES["text_regression"][0].values)])
     made = prepared("text_regression", far)
-    given = fields(made, lora=LoraConfig(r=2))
+    given = fields(made, adapter={"use": "lora", "r": 2})
     for until in (5, TOTAL):  # each in a gang of its own: the second goes on from the checkpoint
         reached = Train(**given, until=until).perform(worker())
     Export(**given, out=made.folder / "exported").perform(worker())

@@ -49,12 +49,22 @@ def likelihood():
     return Kind(one(lost_N), np.zeros(ROWS, dtype=int), one(np.zeros(ROWS)), one(9.0 * tokens_N))
 
 
-KINDS = {"labels": labels, "names": names, "numbers": numbers, "likelihood": likelihood}
+def tags():
+    words, kinds = 6, 2
+    targets_NW = rng().integers(0, 2 * kinds + 1, (ROWS, words))
+    targets_NW[:, 0] = 1  # a span in every row
+    targets_NW[rng("length").random(ROWS) < 0.3, words // 2 :] = -100
+    shown, right_NW = 50.0 * np.eye(2 * kinds + 1), np.maximum(targets_NW, 0)
+    logits_NWC = rng("logits").normal(size=(ROWS, words, 2 * kinds + 1))
+    return Kind(logits_NWC, targets_NW, shown[right_NW], shown[(right_NW + 1) % (2 * kinds + 1)])
+
+
+KINDS = {"labels": labels, "names": names, "numbers": numbers, "likelihood": likelihood, "tags": tags}
 """What a metric judges to answers of that kind."""
 JUDGES = {name: family.find("metrics", name).judges for name in family.names("metrics")}
 
 
-@pytest.fixture(params=[name for name, judges in JUDGES.items() if judges in KINDS])
+@pytest.fixture(params=list(JUDGES))
 def metric(request):
     return family.build("metrics", request.param)
 

@@ -36,6 +36,7 @@ class TokenClassification(Base):
     names_from: ClassVar[str | None] = "tags"
     outside: ClassVar[str | None] = OUTSIDE
     base: ClassVar[Literal["probe", "itself", "none"]] = "none"
+    untrained: ClassVar[str] = "All their words with a tag lie beyond task.max_tokens: raise it."
 
     scheme: Scheme = "bio"
     """How tags mark spans. bio: B- begins one, I- goes on; iob1: B- only where one follows another of its type; bioes: also the last
@@ -95,9 +96,7 @@ class TokenClassification(Base):
     # The model
 
     def describe(self, config: Any, labels: Sequence[str]) -> None:
-        config.num_labels = len(labels)
-        config.id2label = dict(enumerate(labels))
-        config.label2id = {name: i for i, name in enumerate(labels)}
+        _text.name_outputs(config, labels)
 
     def processor(self, folder: str) -> Any:
         from tokenizers.pre_tokenizers import ByteLevel

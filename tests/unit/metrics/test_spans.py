@@ -104,24 +104,3 @@ def test_an_interval_is_that_of_resampled_rows():
     assert metric.resampled(logits_NWC, targets_NW, weights_RN) == pytest.approx(expected, abs=EXACT)
     interval = bootstrap({"span_f1": metric}, logits_NWC, targets_NW, seed=7, resamples=200)["span_f1"]
     assert interval.low < interval.value < interval.high
-
-
-@pytest.mark.parametrize("name", [*EXPECTED, "tag_accuracy"])
-def test_what_every_metric_promises(name):
-    """The contract tests draw logits of one label per row."""
-    logits_NWC, targets_NW, *_ = made(0)
-    metric, rows = build("metrics", name), len(targets_NW)
-    value = metric.value(logits_NWC, targets_NW)
-    perfect_NWC = 50.0 * np.eye(logits_NWC.shape[2])[np.maximum(targets_NW, 0)]
-    wrong_NWC = 50.0 * np.eye(logits_NWC.shape[2])[(np.maximum(targets_NW, 0) + 1) % logits_NWC.shape[2]]
-    best = metric.merit(metric.value(perfect_NWC, targets_NW))
-    assert best == 1.0
-    assert best > metric.merit(value) > metric.merit(metric.value(wrong_NWC, targets_NW))
-    order_N = seeds.rng(4, "test", "order").permutation(rows)
-    assert metric.value(logits_NWC[order_N], targets_NW[order_N]) == pytest.approx(value, abs=EXACT)
-    weights_RN = seeds.rng(5, "test", "weights").integers(0, 4, (6, rows))
-    repeated = [metric.value(np.repeat(logits_NWC, w, axis=0), np.repeat(targets_NW, w, axis=0)) for w in weights_RN]
-    assert metric.resampled(logits_NWC, targets_NW, weights_RN) == pytest.approx(repeated, abs=EXACT)
-    assert math.isnan(metric.value(logits_NWC[:0], targets_NW[:0]))
-    logits_NWC[7, 0, 1] = math.nan
-    assert metric.merit(metric.value(logits_NWC, targets_NW)) == -math.inf

@@ -168,6 +168,14 @@ def test_a_training_with_rates_of_its_own_goes_on_from_disk(ground, worker, tmp_
     assert_same(reached(tmp_path / "parts"), reached(tmp_path / "whole"))
 
 
+def test_a_training_that_goes_on_from_another_has_rates_of_its_own(ground, worker, tmp_path):
+    Train(**fields(ground, tmp_path / "parent"), until=4).perform(worker())  # one rate for all
+    gang, child = worker(), fields(ground, tmp_path / "child", **RATES) | {"key": "child"}
+    Train(**child, until=5, parent=(tmp_path / "parent", 4)).perform(gang)
+    found = [group["lr_scale"] for group in gang.kept["session"].engine.optimizer.param_groups]
+    assert found == pytest.approx([5.0, 5.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25])  # of the optimiser's 0.01
+
+
 def test_a_head_learns_at_its_own_rate(ground, worker, tmp_path, uninterrupted):
     still = fields(ground, tmp_path / "still", head_lr=1e-12, optimizer={"use": "adamw", "lr": 1e-2, "weight_decay": 0.0})
     Train(**still, until=TOTAL).perform(worker())

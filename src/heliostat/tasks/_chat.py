@@ -82,6 +82,11 @@ def dump(messages: Sequence[Message]) -> str:
     return json.dumps(list(messages), ensure_ascii=False)
 
 
+def loaded(text: str) -> list[Message]:
+    """Messages that a corpus kept."""
+    return list(json.loads(text))
+
+
 class Writer:
     """Conversations as tokens, by one tokenizer's chat template."""
 

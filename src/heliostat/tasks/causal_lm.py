@@ -112,11 +112,13 @@ class CausalLm(Base):
         return ""  # one question may have many good answers
 
     def revised(self, row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-        if self.form != "chat":
-            return super().revised(row, change)
-        messages = _chat.messages_of(row["messages"])
-        assert not isinstance(messages, str), f"a row of the corpus holds {messages}"
-        return {**row, **_kept([{**message, "content": change(message["content"])} for message in messages])}
+        if self.form == "chat":
+            changed = {**row, **_kept([{**message, "content": change(message["content"])} for message in _chat.loaded(row["messages"])])}
+            is_whole = all(message["content"] for message in _chat.loaded(changed["messages"]))
+        else:
+            changed = super().revised(row, change)
+            is_whole = bool(changed.get("target_text", "all"))
+        return changed if is_whole else {**changed, "text": ""}  # a row without its text is dropped
 
     def is_revised(self) -> bool:
         return True
@@ -125,6 +127,8 @@ class CausalLm(Base):
         found = _text.too_long(self, model)
         if _tokenizer.looks_both_ways(model):
             found.append(f"task: causal_lm is for decoders, and '{model.path}' is an encoder, which sees what comes next. Use masked_lm.")
+        if model.facts().get("is_encoder_decoder"):
+            found.append(f"task: causal_lm is for decoders, and '{model.path}' has an encoder as well. Use seq2seq.")
         if self.form != "text" and self.chat_template is None and _tokenizer.lacks_template(model):
             found.append(f"task.chat_template: {_chat.no_template(model.path)}")
         return found
@@ -161,9 +165,7 @@ class CausalLm(Base):
         writer = _writer(processor, self.system, self.turns)
         empty: _chat.Tokens = ([processor.eos_token_id or 0], [False])  # what cannot be written is one token that is not learnt
         if self.form == "chat":
-            found = [_chat.messages_of(text) for text in columns["messages"]]
-            assert all(isinstance(each, list) for each in found), "a row of the corpus holds no conversation"
-            return [tokens or empty for tokens in writer.tokens([each for each in found if isinstance(each, list)])]
+            return [tokens or empty for tokens in writer.tokens([_chat.loaded(text) for text in columns["messages"]])]
         asked = _asked(columns)
         rows = self._answered(asked, columns.get("target_text"), writer)
         beyond = {i: len(row[0]) - self.max_tokens for i, row in enumerate(rows) if row is not None} if self.cut == "question" else {}

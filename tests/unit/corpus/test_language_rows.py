@@ -74,6 +74,20 @@ def test_every_message_is_cleaned(made: Any, texts: Any, write_jsonl: Any) -> No
     assert {json.loads(row["messages"])[-1]["content"] for row in found} == {"Ask me at [EMAIL]"}
 
 
+def test_a_row_that_cleaning_leaves_without_a_message_or_an_answer_is_dropped(made: Any, texts: Any, write_jsonl: Any) -> None:
+    talks = chats(texts(5))
+    talks[0][1]["content"] = "<br>"
+    filters = ["fix_text", "mask_personal"]
+    corpus, found = made(CHAT, sources=[{"use": "jsonl", "paths": write_jsonl([{"messages": t} for t in talks])}], filters=filters)
+    assert len(found) == 4
+    assert corpus.dropped == {"empty_text": 1}
+    rows = [{"text": t[0]["content"], "target_text": t[1]["content"]} for t in talks]
+    prompt = {"use": "causal_lm", "form": "prompt"}
+    corpus, found = made(prompt, "asked", sources=[{"use": "jsonl", "paths": write_jsonl(rows, "asked.jsonl")}], filters=filters)
+    assert len(found) == 4
+    assert corpus.dropped == {"empty_text": 1}
+
+
 def test_one_question_may_have_two_answers_and_equal_rows_are_one(made: Any, write_jsonl: Any) -> None:
     rows = [{"q": f"What is thing number {i}?", "a": f"answer {i} of {kind}"} for i in range(4) for kind in ("one", "two", "one")]
     task = {"use": "causal_lm", "form": "prompt"}

@@ -16,7 +16,7 @@ class Pretraining(Base):
     """How well texts are predicted before and after continued pretraining."""
 
     title: ClassVar[str] = "Pretraining"
-    order: ClassVar[int] = 30
+    order: ClassVar[int] = 32
 
     def render(self, evidence: Evidence) -> str:
         found = read_json(evidence.folder.parent / "pretrain" / "scores.json")

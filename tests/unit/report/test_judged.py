@@ -16,6 +16,7 @@ from heliostat.report.sections.corpus import Corpus
 from heliostat.report.sections.errors import Errors
 from heliostat.report.sections.estimates import Estimates
 from heliostat.report.sections.names import Names
+from heliostat.report.sections.tradeoff import Tradeoff
 from heliostat.report.stage import page
 
 
@@ -96,6 +97,11 @@ def test_shares_of_labels_are_of_the_rows(several):
     html = Corpus().render(several)
     labels = several.balance["train"]["cooking"] + several.balance["valid"]["cooking"] + several.balance["test"]["cooking"]
     assert f"{labels:,} · {100 * labels / sum(several.corpus.rows.values()):.0f} %" in html
+
+
+def test_the_direction_of_the_metric_is_told(several, numbers):
+    assert "Higher is better" in Tradeoff().render(several)
+    assert "Lower is better" in Tradeoff().render(numbers)
 
 
 @pytest.mark.parametrize(("run", "words"), [("several", "any number of 5 labels"), ("numbers", "with a number")])

@@ -18,10 +18,11 @@ from heliostat.core.family import members
 
 SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
 SECTIONS = members("report.sections")
-ABOUT = {"spans": "tagged words", "pretraining": "pretrained"}
+ABOUT = {"spans": "tagged words", "names": "several labels", "estimates": "numbers", "pretraining": "pretrained"}
 """Sections that have something to say about a run of another kind."""
 SWEEPS = ["a wide sweep", "a sweep of one trial", "a sweep that failed", "an older sweep"]
-RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", "tagged words", "pretrained", *SWEEPS]
+KINDS = ["tagged words", "several labels", "numbers", "pretrained"]
+RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", *KINDS, *SWEEPS]
 VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
 
 
@@ -33,7 +34,7 @@ def load_sample(name):
     return module
 
 
-sample, sample_tags = load_sample("sample"), load_sample("sample_tags")
+sample, sample_tags, sample_plain = (load_sample(name) for name in ("sample", "sample_tags", "sample_plain"))
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,8 @@ def runs(tmp_path_factory):
         "no ensemble": dataclasses.replace(full, council=None, predictors=full.predictors[:1]),
         "no logits": no_logits,
         "log-probabilities of zero": infinite,
+        "several labels": sample_plain.several(tmp_path_factory.mktemp("several"), full),
+        "numbers": sample_plain.numbers(tmp_path_factory.mktemp("numbers"), full),
         "tagged words": sample_tags.tagged(tmp_path_factory.mktemp("tagged"), full),
         "pretrained": pretrained(tmp_path_factory.mktemp("pretrained")),
     }

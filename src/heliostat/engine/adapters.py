@@ -23,11 +23,12 @@ def put_in(module: Any, adapter: Any, missing: list[str], seed: int) -> Any:
 def head_of(module: Any, missing: list[str]) -> list[str]:
     """Names of the children that hold what the pretrained model did not have; what is beside its body when it had everything.
 
-    A child that predicts words is none of them: its weights are those of the embeddings, and a copy would part them.
+    A model that is its own body (T5) has nothing beside it. A child that predicts words is none of them: its weights are those of the embeddings, and a copy would part them.
     """
     prefix, words = module.base_model_prefix, module.get_output_embeddings()
     found = sorted({name.split(".", 1)[0] for name in missing if not name.startswith(prefix + ".")})
-    found = found or [name for name, _ in module.named_children() if name != prefix]
+    children = [name for name, _ in module.named_children()]
+    found = found or ([name for name in children if name != prefix] if prefix in children else [])
     return [name for name in found if words is None or all(part is not words for part in module.get_submodule(name).modules())]
 
 

@@ -23,7 +23,7 @@ class EncoderTask(Base):
     max_tokens: int = Field(128, ge=8, le=131_072)
     """Longer texts are cut at the end; of a pair always the longer one."""
     pair: bool = False
-    """Each row has two texts, `text` and `text_pair`, which are read together. Filters see `text` alone."""
+    """Each row has two texts, `text` and `text_pair`, which are read together. Filters that drop rows look at `text` alone."""
 
     @abstractmethod
     def target(self) -> dict[str, str]:

@@ -48,7 +48,7 @@ class MultilabelClassification(EncoderTask):
 
     def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
         index = {name: i for i, name in enumerate(labels)}
-        return [_hot(given, index) for given in columns.get("labels", [[]] * len(columns["text"]))]
+        return [_hot(given, index) for given in (columns["labels"] if "labels" in columns else [[]] * len(columns["text"]))]
 
     def stacked(self, targets: list[Any]) -> np.ndarray:
         return np.asarray(targets, dtype=np.int8)

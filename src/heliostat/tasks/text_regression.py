@@ -56,7 +56,7 @@ class TextRegression(EncoderTask):
         return {**self.sequences(columns, processor), "labels": self.targets(columns, labels)}
 
     def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
-        return columns.get("target", [float("nan")] * len(columns["text"]))
+        return columns["target"] if "target" in columns else [float("nan")] * len(columns["text"])
 
     def stacked(self, targets: list[Any]) -> np.ndarray:
         return np.asarray(targets, dtype=np.float64)

@@ -137,3 +137,18 @@ def test_a_scaled_head_goes_on_from_disk_and_under_adapters(prepared, worker):
     batch = batch_of(valid, np.arange(len(valid)), made.task, made.task.processor(str(made.folder / "exported")), (0, "valid"))
     kept_N1 = np.load(made.folder / "training" / "valid.npy")
     assert raw_logits(made.task, module, batch) == pytest.approx(kept_N1, rel=1e-3)
+
+
+@pytest.mark.parametrize("case", ["seq2seq-0", "seq2seq-1"])
+def test_an_encoder_decoder_is_trained_through_adapters_alone(prepared, worker, case):
+    made = prepared(*CASES[case])
+    gang = worker()
+    given = fields(made, adapter={"use": "lora", "r": 2})
+    reached = Train(**given, until=TOTAL).perform(gang)
+    trained = {name for name, p in gang.kept["session"].engine.module.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
+    assert min(point["loss"] for point in reached["curve"][1:]) < reached["curve"][0]["loss"]
+    facts = Export(**given, out=made.folder / "exported").perform(worker())
+    assert facts["largest_logit_gap"] < 1e-3
+    assert transformers.AutoModelForSeq2SeqLM.from_pretrained(made.folder / "exported")

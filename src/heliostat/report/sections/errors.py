@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from heliostat.report.evidence import Evidence
+from heliostat.report.judged import inputs
 from heliostat.report.markup import lead, model_mark
 from heliostat.report.media import shown
 from heliostat.report.sections.base import Base
@@ -28,11 +29,11 @@ class Errors(Base):
             return lead(f"{ship} makes no mistake on the test rows.")
         certainty = evidence.probabilities[ship].max(1)
         chosen = wrong[np.argsort(-certainty[wrong], kind="stable")][: evidence.config.hardest]
-        inputs = evidence.values("test", evidence.columns[0], chosen)
+        given = inputs(evidence, chosen)
         alone = sum(all(evidence.right[m][i] for m in evidence.right if m != ship) for i in chosen) if len(evidence.right) > 1 else 0
         told = f"{plural(len(chosen), 'mistake')} of {len(wrong):,}, most confident first. A wrong label in the data shows up here too."
         told += f" In {alone:,} of them every other model is right." if alone else ""
-        items = "".join(_row(evidence, int(i), inputs.get(int(i))) for i in chosen)
+        items = "".join(_row(evidence, int(i), given.get(int(i))) for i in chosen)
         return f'{lead(told)}<ol class="errors">{items}</ol>'
 
 

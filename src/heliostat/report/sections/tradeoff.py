@@ -27,7 +27,8 @@ class Tradeoff(Base):
         if not shown:
             return ""
         general = " Right of the base a model gained general ability, left of it it lost some." if evidence.suites else ""
-        return lead(f"Higher is better on the domain.{general}") + figures(shown)
+        better = "Higher" if evidence.metric.mode == "max" else "Lower"
+        return lead(f"{better} is better on the domain.{general}") + figures(shown)
 
 
 def _usable(found: Interval | None) -> bool:

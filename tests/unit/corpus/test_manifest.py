@@ -64,13 +64,7 @@ def test_json_lines_and_other_names_of_the_column(table):
 
 def test_a_column_that_is_not_there_is_told_with_the_nearest(table):
     (told,) = Manifest(paths=str(table), file="file_nam").problems()
-    assert (
-        told
-        == "file: 'rows.csv' has no column 'file_nam'. Did you mean 'file_name'? It has: file_name, label, camera, image, audio."[
-            : told.index("It has")
-        ]
-        + "It has: file_name, label, camera."
-    )
+    assert told == "file: 'rows.csv' has no column 'file_nam'. Did you mean 'file_name'? It has: file_name, label, camera."
 
 
 def test_it_is_read_in_spans_that_together_are_the_whole(table, monkeypatch):

@@ -45,8 +45,12 @@ def _suited(task: Member, model: ModelConfig) -> list[str]:
 
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
-    places = [("task.metric", config.task.metric), *((f"task.also.{i}", name) for i, name in enumerate(config.task.also))]
-    return [problem for place, name in places for problem in _metric(place, name, config.task)]
+    return _metrics_of(config.task)
+
+
+def _metrics_of(task: Any) -> list[str]:
+    places = [("task.metric", task.metric), *((f"task.also.{i}", name) for i, name in enumerate(task.also))]
+    return [problem for place, name in places for problem in _metric(place, name, task)]
 
 
 def _metric(place: str, name: str, task: Member) -> list[str]:
@@ -94,10 +98,6 @@ def _training(train: TrainConfig, layout: Layout) -> list[str]:
         found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
     if train.adapter is not None and getattr(train.adapter, "base_bits", None):
         found += _four_bits(layout)
-    if train.objective.needs_teacher:
-        others = [name for name in names("train.objectives") if not find("train.objectives", name)().needs_teacher]  # type: ignore[attr-defined]
-        given = train.objective.name()
-        found.append(f"train.objective: '{given}' reads a teacher, and only `distil` has one. Allowed: {', '.join(others)}.")
     return found
 
 
@@ -112,16 +112,30 @@ def _four_bits(layout: Layout) -> list[str]:
     return found
 
 
+def _minimised(config: RunConfig, layout: Layout) -> list[str]:
+    return _objective(config.train, config.task)
+
+
+def _objective(train: TrainConfig, task: Any, *, taught: bool = False) -> list[str]:
+    """Problems between what is minimised, what the task learns, and whether there is a teacher."""
+    given, kinds = train.objective, [find("train.objectives", name) for name in names("train.objectives")]
+    fitting = [kind for kind in kinds if task.answers_are in kind.takes and kind().needs_teacher == taught]  # type: ignore[attr-defined]
+    allowed = f"Allowed: {', '.join(kind.name() for kind in fitting) or 'none that ships with Heliostat'}."
+    if given.needs_teacher and not taught:
+        return [f"train.objective: '{given.name()}' reads a teacher, and only `distil` has one. {allowed}"]
+    if taught and not given.needs_teacher:
+        return [f"train.objective: '{given.name()}' does not read a teacher. {allowed}"]
+    if task.answers_are not in given.takes:
+        told = f"'{given.name()}' trains on {' or '.join(given.takes)}, and {task.name()} answers with {task.answers_are}"
+        return [f"train.objective: {told}. {allowed}"]
+    return []
+
+
 def _distil(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil is None:
         return []
-    train = config.distil.train
-    found = (
-        []
-        if train.objective.needs_teacher
-        else [f"train.objective: '{train.objective.name()}' does not read a teacher. Allowed: distillation."]
-    )
-    found += [problem for problem in _training(train, layout) if not problem.startswith("train.objective")]
+    train, learns = config.distil.train, config.task.answers_are == "labels"  # `_probabilities` tells where it does not
+    found = [*(_objective(train, config.task, taught=True) if learns else []), *_training(train, layout)]
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
 
@@ -161,6 +175,34 @@ def _student(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil.layers <= most:
         return []
     return [f"distil.layers: {config.distil.layers} asked for, and the model has {most} encoder layers. Allowed: 1 to {most}."]
+
+
+def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
+    """What is wrong with the pretraining by itself, or with the model it begins with."""
+    own = config.pretrain
+    if own is None:
+        return []
+    found = [p if p.startswith("model.") else f"pretrain.{p}" for p in own.task.problems(config.model)]
+    found += [f"pretrain.{problem}" for problem in own.problems()]
+    found += [
+        f"pretrain.{p}" for p in (*_metrics_of(own.task), *_training(own.train, layout), *_fitting(own.train, config.model, own.task))
+    ]
+    found += [f"pretrain.{problem}" for problem in own.corpus.problems(own.task)]
+    if own.replay:
+        found += [f"pretrain.replay.{problem.removeprefix('corpus.')}" for problem in own.replay.corpus().problems(own.task)]
+    return found
+
+
+def _pretrained(config: RunConfig, layout: Layout) -> list[str]:
+    """What is wrong between the pretraining and what comes after it."""
+    if config.pretrain is None:
+        return []
+    found = []
+    if config.task.reads != "text":
+        found.append(f"pretrain: it learns from text, and a row of {config.task.name()} holds {config.task.reads}. Leave `pretrain` out.")
+    moved = [path for path in (config.tune.space if config.tune else ()) if path in ("model.path", "model.revision")]
+    found += [f"tune.space.{path}: `pretrain` makes one model, which every trial starts from. Take one of the two out." for path in moved]
+    return found
 
 
 def _sweep(config: RunConfig, layout: Layout) -> list[str]:
@@ -263,7 +305,7 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
     def of_trial(trial: Sections) -> list[str]:
         if trial.model not in models:  # a hub id is asked for once
             models[trial.model] = trial.model.problems()
-        found = [*_training(trial.train, layout), *models[trial.model]]
+        found = [*_training(trial.train, layout), *_objective(trial.train, trial.task), *models[trial.model]]
         if not models[trial.model]:
             found += [*_fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
@@ -284,6 +326,15 @@ def _ground(config: RunConfig, layout: Layout) -> list[str]:
             fitting = [each for each in names("evaluate.suites") if task.reads in find("evaluate.suites", each).reads]  # type: ignore[attr-defined]
             told = f"'{suite.name()}' measures {' and '.join(suite.reads)}, and a row of {task.name()} holds {task.reads}"
             found.append(f"evaluate.general.{name}: {told}. Allowed: {', '.join(fitting)}.")
+    return found
+
+
+def _trackers(config: RunConfig, layout: Layout) -> list[str]:
+    found, seen = [], set()
+    for i, tracker in enumerate(config.trackers):
+        wrong = [f"'{tracker.name()}' is given twice. Take one out."] if tracker.name() in seen else tracker.problems()
+        seen.add(tracker.name())
+        found += [_placed(f"trackers.{i}", tracker, problem) for problem in wrong]
     return found
 
 
@@ -308,6 +359,9 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("corpus task", _corpus),
     ("layout", _layout),
     ("train layout", _train),
+    ("train task", _minimised),
+    ("pretrain model layout", _pretrain),
+    ("pretrain task tune", _pretrained),
     ("tune task", _sweep),
     ("tune evaluate", _objectives),
     ("tune task layout", _warm_start),
@@ -315,11 +369,12 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("tune train model task corpus layout", _space),
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
-    ("distil layout", _distil),
+    ("distil task layout", _distil),
     ("train model task corpus", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("evaluate task", _ground),
     ("report evaluate task", _gates),
+    ("trackers", _trackers),
 )
 """Sections a check reads, and the check."""

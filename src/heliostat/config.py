@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from heliostat import checks, searched
 from heliostat.core.errors import UserError
-from heliostat.core.family import In
+from heliostat.core.family import In, build
 from heliostat.core.layout import Layout
-from heliostat.core.settings import Settings, explain, read_tree
+from heliostat.core.settings import Settings, explain, read_tree, unidentified
 from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
 from heliostat.evaluate.config import EvaluateConfig
+from heliostat.pretrain.config import PretrainConfig
 from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
@@ -45,6 +46,8 @@ class RunConfig(Settings):
     """The pretrained model to start from."""
     corpus: CorpusConfig
     """The team's data."""
+    pretrain: PretrainConfig | None = None
+    """Continued pretraining on plain text, before anything is trained for the task; None is off."""
     train: TrainConfig = TrainConfig()
     """One training; with `tune`, what every trial shares."""
     tune: TuneConfig | None = None
@@ -57,6 +60,21 @@ class RunConfig(Settings):
     """Scores of every model."""
     report: ReportConfig = ReportConfig()
     """The page, the verdict, the gates."""
+    trackers: list[In["trackers"]] = unidentified(["tensorboard"])
+    """Members of trackers: where curves and results are shown; [] is nowhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_objective_of_its_task(cls, tree: Any) -> Any:
+        """A training that names no objective gets the one its task is made for; what is malformed is told by its own section."""
+        train = tree.get("train", {}) if isinstance(tree, dict) else None
+        if not isinstance(train, dict) or "objective" in train:
+            return tree
+        try:
+            task: Any = build("tasks", tree.get("task", cls.model_fields["task"].default))
+        except UserError:
+            return tree
+        return {**tree, "train": {**train, "objective": task.objective}}
 
     def sections(self) -> Sections:
         """The parts of this config in which a sweep may search."""

@@ -13,7 +13,9 @@ from heliostat.corpus import stage as corpus_stage
 from heliostat.distil import stage as distil
 from heliostat.ensemble import stage as ensemble
 from heliostat.evaluate import stage as evaluate
+from heliostat.pretrain import stage as pretrain
 from heliostat.report import stage as report
+from heliostat.tasks.config import Adapted
 from heliostat.train import stage as train
 from heliostat.tune import stage as tune
 
@@ -24,6 +26,13 @@ def story(run: RunConfig, do: Any) -> Any:
 
     corpus = do(corpus_stage.build, run.corpus, task=task)
     base = do(evaluate.score, run.evaluate, name="evaluate-base", predictors=[model], corpus=corpus, task=task)
+
+    if run.pretrain:
+        own, beside_text = run.pretrain, {}
+        text = do(corpus_stage.build, own.corpus, name="pretrain-corpus", task=own.task, apart_from=corpus)
+        if own.replay:
+            beside_text["general"] = do(corpus_stage.build, own.replay.corpus(), name="pretrain-replay", task=own.task)
+        model = Adapted.of(model, do(pretrain.adapt, own, model=model, corpus=text, **beside_text))
 
     sweep = council = None
     if run.tune:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from contracts.samples_media import RATE, hearing, picture, pixels, recording, seeing, wave
+from contracts.media_samples import RATE, hearing, picture, pixels, recording, seeing, wave
 from heliostat.core import family, seeds
 from heliostat.core.values import column_of_bytes
 

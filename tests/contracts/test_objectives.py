@@ -1,4 +1,7 @@
-"""What every objective promises, found by itself in the family; and the formulas of those that ship, by hand."""
+"""What every objective promises, found by itself in the family; and the formulas of those that ship, by hand.
+
+Those that train on classes are tried on logits of four classes here; the others in tests/unit/train/test_objectives.py.
+"""
 
 import math
 
@@ -10,7 +13,7 @@ from heliostat.core import family, seeds
 ROWS, LABELS = 6, 4
 
 
-@pytest.fixture(params=family.names("train.objectives"))
+@pytest.fixture(params=[name for name in family.names("train.objectives") if "labels" in family.find("train.objectives", name).takes])
 def objective(request):
     return family.build("train.objectives", request.param)
 
@@ -28,6 +31,13 @@ def batch():
     labels = torch.tensor([0, 1, 2, 3, 1, 2])
     # a teacher that is mostly right
     return {"labels": labels, "teacher": torch.log_softmax(drawn("teacher", 0.5) + 3 * torch.nn.functional.one_hot(labels, LABELS), -1)}
+
+
+@pytest.mark.parametrize("name", family.names("train.objectives"))
+def test_it_says_which_tasks_it_trains(name):
+    takes = family.find("train.objectives", name).takes
+    assert isinstance(takes, tuple)
+    assert set(takes) & {family.find("tasks", task).answers_are for task in family.names("tasks")}
 
 
 def test_one_finite_loss_per_row(objective, batch):

@@ -1,42 +1,70 @@
-"""What every task promises, found by itself in the family."""
+"""What every task promises, found by itself in the family; a task's samples are in a `samples_*.py` beside this file.
 
+What a task alone promises is in tests/unit/tasks.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from heliostat.commands.tiny import write_model
 from heliostat.core import family
+from heliostat.core.values import arrow_type
 
-LABELS = ["art", "money", "sport"]
-TEXTS = ["water boat bank", "an old oven", "x", "seed soil rose shovel leaf root hedge bloom weed lawn " * 5]
-
-
-class Words:
-    """A tokenizer: one id per word, from its length."""
-
-    pad_token_id = 0
-
-    def __call__(self, texts, *, truncation, max_length, padding, **options):
-        ids = [[2, *(5 + len(word) for word in text.split()), 3] for text in texts]
-        return {"input_ids": [row[:max_length] if truncation else row for row in ids]}
+MOST = 16
 
 
-class Nines(Words):
-    pad_token_id = 9
+def collected():
+    """Task to its samples, from all files of them."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("samples_*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found |= module.SAMPLES
+    return found
 
 
-KINDS = {name: family.find("tasks", name) for name in family.names("tasks")}
+CASES = [(name, i, sample) for name, samples in collected().items() for i, sample in enumerate(samples)]
 
 
-@pytest.fixture(params=[name for name, kind in KINDS.items() if kind.answers_are == "labels" and kind.reads == "text"])
-def task(request):
-    return family.build("tasks", {"use": request.param, "max_tokens": 16})
+class Case:
+    """A task with the clean rows of one sample, as columns."""
+
+    def __init__(self, name, sample, folder):
+        limits = {"max_tokens": MOST} if "max_tokens" in family.find("tasks", name).model_fields else {}
+        self.task = family.build("tasks", {"use": name, **limits, **sample.options})
+        self.sample, self.labels, self.folder = sample, sample.labels, str(folder)
+        self.rows = [self.task.row(values) for values in sample.values]
+        self.columns = {name: [row[name] for row in self.rows] for name in self.task.columns()}
+        self.processor = self.task.processor(self.folder)
+        self.encoded = self.task.tokenise(self.columns, self.processor, self.labels)
+
+    def inputs(self, encoded, index=None):
+        kept = {name: values for name, values in encoded.items() if name != "units"}
+        return {name: [values[i] for i in index] for name, values in kept.items()} if index is not None else kept
+
+    def batch(self, encoded=None, index=None):
+        chosen = self.inputs(encoded or self.encoded, index)
+        if self.task.is_drawn:
+            places = index if index is not None else range(len(next(iter(chosen.values()))))
+            chosen = self.task.drawn(chosen, [np.random.default_rng(i) for i in places], self.processor)
+        return self.task.collate(chosen, self.processor)
+
+    def model(self, labels):
+        module, missing = self.task.model(self.folder, labels, None)
+        return module.eval(), missing
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tasks") / "model"
-    write_model(folder)
-    return str(folder)
+@pytest.fixture(scope="module", params=CASES, ids=[f"{name}-{i}" for name, i, _ in CASES])
+def case(request, tmp_path_factory):
+    name, i, sample = request.param
+    folder = tmp_path_factory.mktemp("tasks") / f"{name}-{i}"
+    sample.write(folder)
+    return Case(name, sample, folder)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,78 +76,135 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def rows(task, labels=("sport", "art", "chess", "money")):
-    text, target = task.columns()
-    return task.tokenise({text: TEXTS, target: list(labels)}, Words(), LABELS)
+OWN = {"token_classification": "unit/tasks/test_token_classification.py"}
+"""Tasks whose answers are not one thing per row, or that read no text, and where what they promise is tested."""
 
 
-def test_its_metrics_are_members_of_metrics(task):
-    assert {task.metric, *task.also} <= set(family.names("metrics"))
+def test_every_task_has_a_sample():
+    assert all((Path(__file__).parents[1] / file).exists() for file in OWN.values())
+    assert {name for name, *_ in CASES} | OWN.keys() == {
+        name for name in family.names("tasks") if family.find("tasks", name).reads == "text"
+    }
 
 
-def test_each_column_says_what_it_holds(task):
-    assert all(name.isidentifier() and words.strip() for name, words in task.columns().items())
+def test_its_metrics_and_its_objective_can_judge_and_train_it(case):
+    metrics = [family.find("metrics", name) for name in (case.task.metric, *case.task.also)]
+    assert {metric.judges for metric in metrics} == {case.task.answers_are}
+    assert case.task.answers_are in family.find("train.objectives", case.task.objective).takes
+    assert case.task.pipeline_tag.replace("-", "").isalnum()
 
 
-def test_every_input_has_one_entry_per_row_and_a_limit(task):
-    encoded = rows(task)
-    assert {len(values) for values in encoded.values()} == {len(TEXTS)}
-    assert max(map(len, encoded["input_ids"])) == 16
+def test_each_column_says_what_it_holds_and_has_a_type(case):
+    assert all(name.isidentifier() and words.strip() and arrow_type(name) for name, words in case.task.columns().items())
+    assert case.task.stratified_by in {*case.task.columns(), "label"}
 
 
-def test_labels_are_places_and_an_unknown_one_is_left_out_of_the_loss(task):
-    assert rows(task)["labels"] == [2, 0, -100, 1]
-    text, _ = task.columns()
-    assert task.tokenise({text: TEXTS}, Words(), LABELS)["labels"] == [-100] * 4  # rows to predict have no target
+def test_a_clean_row_has_its_columns_and_what_the_corpus_reads(case):
+    import pyarrow as pa
+
+    fields = {name: arrow_type(name) for name in case.task.columns()} | {"text": pa.string(), "label": pa.string()}
+    table = pa.Table.from_pylist(case.rows, schema=pa.schema(list(fields.items())))
+    assert table.num_rows == len(case.rows)
+    assert all(isinstance(case.task.content(row), str | bytes) and isinstance(case.task.answer(row), str) for row in case.rows)
 
 
-def test_a_batch_is_padded_to_its_longest_row(task):
-    encoded = {name: values[:3] for name, values in rows(task).items()}
-    batch = task.collate(encoded, Nines())
-    longest = max(map(len, encoded["input_ids"]))
-    assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, longest)
-    for i, ids in enumerate(encoded["input_ids"]):
-        assert batch["input_ids"][i].tolist() == ids + [9] * (longest - len(ids))
-        assert batch["attention_mask"][i].tolist() == [1] * len(ids) + [0] * (longest - len(ids))
-    assert batch["labels"].tolist() == [2, 0, -100]
+def test_what_is_missing_has_a_reason_word(case):
+    for column in case.task.columns():
+        reason = case.task.row({**case.sample.values[0], column: None})
+        assert isinstance(reason, str)
+        assert reason.isidentifier()
 
 
-def test_logits_are_one_per_label_and_do_not_see_the_padding(task, folder):
-    module, _ = task.model(folder, LABELS, None)
-    module.eval()
-    encoded = rows(task)
+def test_other_inputs_have_other_contents(case):
+    assert len({case.task.content(row) for row in case.rows}) == len(case.rows)
+
+
+def test_every_input_has_one_entry_per_row_and_a_limit(case):
+    assert {len(values) for values in case.encoded.values()} == {len(case.rows)}
+    if "input_ids" in case.encoded:
+        assert max(map(len, case.encoded["input_ids"])) <= MOST
+
+
+def test_logits_do_not_see_the_padding(case):
+    module, _ = case.model(case.labels)
     with torch.no_grad():
-        together = task.logits(module, task.collate(encoded, Words()))
-        alone = torch.cat([task.logits(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, Words())) for i in range(4)])
-    assert together.shape == (4, len(LABELS))
-    assert torch.allclose(together, alone, atol=1e-5)  # float32 additions over another length
+        batch = case.batch()
+        together = case.task.answers(case.task.logits(module, batch), batch)
+        ones = [case.batch(index=[i]) for i in range(len(case.rows))]
+        alone = torch.cat([case.task.answers(case.task.logits(module, one), one) for one in ones])
+    assert len(together) == len(case.rows)
+    assert together.dtype == torch.float32
+    assert torch.allclose(together, alone, atol=1e-4)  # float32 additions over another length
 
 
-@pytest.mark.parametrize("labels", [None, LABELS], ids=["base", "tuned"])
-def test_embeddings_are_unit_vectors_that_do_not_see_the_padding(task, folder, labels):
-    module, _ = task.model(folder, labels, None)
-    module.eval()
-    encoded = rows(task)
+def test_rows_to_predict_need_no_target(case):
+    *names, target = case.task.columns()
+    inputs = {name: case.columns[name] for name in names or [target]}  # what is learnt from itself has nothing else
+    encoded = case.task.tokenise(inputs, case.processor, [])
+    module, _ = case.model(case.labels)
     with torch.no_grad():
-        together = task.embed(module, task.collate(encoded, Words()))
-        alone = torch.cat([task.embed(module, task.collate({k: v[i : i + 1] for k, v in encoded.items()}, Words())) for i in range(4)])
-    assert together.shape == (4, module.config.hidden_size)
-    assert together.norm(dim=-1).tolist() == pytest.approx([1.0] * 4, abs=1e-5)  # float32
+        logits = case.task.logits(module, case.batch(encoded))
+    assert len(logits) == len(case.rows)
+
+
+def test_every_metric_gives_a_number(case):
+    module, _ = case.model(case.labels)
+    with torch.no_grad():
+        batch = case.batch()
+        answers = case.task.answers(case.task.logits(module, batch), batch).numpy()
+    targets = case.task.stacked(case.task.targets(case.columns, case.labels))
+    assert len(targets) == len(answers) == len(case.rows)
+    values = [family.build("metrics", name).value(answers, targets) for name in (case.task.metric, *case.task.also)]
+    assert np.isfinite(values).all()
+
+
+def test_its_objective_reaches_every_trained_parameter_of_the_head(case):
+    module, missing = case.model(case.labels)
+    batch = {**case.batch(), "weight": torch.ones(len(case.rows))}
+    units = case.task.units(case.task.logits(module, batch), batch)
+    losses = family.build("train.objectives", case.task.objective).per_unit(units)
+    assert losses.shape == units["weight"].shape
+    expected = sum(case.encoded["units"]) if "units" in case.encoded else len(case.rows)
+    assert float(units["weight"].sum()) == pytest.approx(expected), "what an update is divided by"
+    losses.sum().backward()
+    parameters = dict(module.named_parameters())
+    assert all(parameters[name].grad is not None for name in missing)
+
+
+@pytest.mark.parametrize("tuned", [False, True], ids=["base", "tuned"])
+def test_embeddings_are_unit_vectors_that_do_not_see_the_padding(case, tuned):
+    module, _ = case.model(case.labels if tuned or case.task.base == "itself" else None)
+    with torch.no_grad():
+        together = case.task.embed(module, case.batch())
+        alone = torch.cat([case.task.embed(module, case.batch(index=[i])) for i in range(len(case.rows))])
+    assert together.shape == (len(case.rows), module.config.hidden_size)
+    assert together.norm(dim=-1).tolist() == pytest.approx([1.0] * len(case.rows), abs=1e-5)  # float32
     assert torch.allclose(together, alone, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
-def test_a_base_model_names_what_it_lacks_and_a_bare_one_lacks_nothing(task, folder):
-    module, missing = task.model(folder, LABELS, None)
-    assert missing
+def test_texts_alone_can_be_embedded_for_general_ground(case):
+    if case.task.reads != "text":
+        pytest.skip("it reads no text")
+    module, _ = case.model(case.labels)
+    encoded = case.task.tokenise({"text": [row["text"] for row in case.rows]}, case.processor, [])
+    with torch.no_grad():
+        assert len(case.task.embed(module, case.batch(encoded))) == len(case.rows)
+
+
+def test_a_base_model_names_what_it_lacks_and_a_bare_one_lacks_nothing(case):
+    module, missing = case.model(case.labels)
     assert set(missing) <= dict(module.named_parameters()).keys()
-    assert task.model(folder, None, None)[1] == []
-    assert [module.config.id2label[i] for i in range(3)] == LABELS
+    assert bool(missing) == (case.task.base != "itself")
+    if case.task.base != "itself":
+        assert case.task.model(case.folder, None, None)[1] == []
+    if case.labels:
+        assert [module.config.id2label[i] for i in range(len(case.labels))] == case.labels
 
 
 @pytest.mark.parametrize(("layers", "depth"), [(None, 2), (1, 1), (9, 2)])
-def test_the_first_so_many_layers_are_taken(task, folder, layers, depth):
-    for labels in (None, LABELS):
-        module, _ = task.model(folder, labels, layers)
-        encoder = getattr(module, module.base_model_prefix, module)
-        assert len(encoder.encoder.layer) == module.config.num_hidden_layers == depth
+def test_the_first_so_many_layers_are_taken(case, layers, depth):
+    from heliostat.engine.models import encoder_layers
+
+    module, _ = case.task.model(case.folder, case.labels, layers)
+    assert len(encoder_layers(module)[2]) == module.config.num_hidden_layers == depth

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heliostat.core.manifest import write_json
+from heliostat.core.manifest import read_json, write_json
 from heliostat.engine.driver import Engine
 from heliostat.engine.orders import Order, Reply
 from heliostat.engine.streams import Prepared
@@ -37,6 +38,7 @@ class FakeEngine(Engine):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.performed = []
+        self.begun: set[str] = set()
 
     def connect(self) -> None:
         """There is nothing to join."""
@@ -60,7 +62,7 @@ class FakeEngine(Engine):
         return [self.perform(order) for order in orders]
 
     def do_predict(self, order: Any) -> dict[str, Any]:
-        _save(order.out, _logits(Path(order.model.folder).name, Prepared(order.rows), len(order.labels)))
+        _save(order.out, _answers(Path(order.model.folder).name, Prepared(order.rows), order))
         return {}
 
     def do_embed(self, order: Any) -> dict[str, Any]:
@@ -81,23 +83,42 @@ class FakeEngine(Engine):
         value = round(0.5 + 0.4 * float(numbers(order.train.dump()).random()) * order.until / order.total, 6)
         point = {"step": order.until, "epoch": order.until / order.total, "value": value, "loss": 1 - value}
         order.folder.mkdir(parents=True, exist_ok=True)
-        _save(order.folder / "valid.npy", _logits(order.key, Prepared(order.valid_rows), len(order.labels)))
+        self._post(order, point)
+        _save(order.folder / "valid.npy", _answers(order.key, Prepared(order.valid_rows), order))
         result = {"step": order.until, "over": False, "curve": [point], "busy_s": 1.0, "best": {"step": order.until, "value": value}}
         write_json(order.folder / "result.json", result)
         return result
 
+    def _post(self, order: Any, point: dict[str, Any]) -> None:
+        """What a gang posts on the way: it goes on from where the training is."""
+        before = read_json(order.folder / "result.json") or {"step": 0, "curve": []}
+        told = {"key": order.key, "time": 1.0, "total": order.total}
+        if order.key not in self.begun or before["step"] == 0:
+            self.begun.add(order.key)
+            facts = {"metric": order.metric, "train": order.train.dump(), "settings": order.settings}
+            self.tell({"kind": "began", **told, "step": before["step"], "curve": before["curve"], **facts})
+        steps = [(n, 1 / n, 0.5, order.train.batch) for n in range(before["step"] + 1, order.until + 1)]
+        if steps:
+            self.tell({"kind": "step", **told, "step": order.until, "until": order.until, "loss": steps[-1][1], "lr": 0.5, "steps": steps})
+            self.tell({"kind": "valid", **told, **point, "best": {"step": point["step"], "value": point["value"]}, "over": False})
+
     def do_export(self, order: Any) -> dict[str, Any]:
         order.out.mkdir(parents=True, exist_ok=True)
+        for file in Path(order.model.folder).glob("tokenizer*.json"):
+            shutil.copy(file, order.out)
         (order.out / "config.json").write_text(json.dumps({"model_type": "bert"}))
         (order.out / "model.safetensors").write_bytes(b"weights of " + order.key.rsplit("/", 1)[-1].encode())
         return {"params": 900, "bytes": 3600}
 
 
-def _logits(name: str, rows: Prepared, labels: int) -> np.ndarray:
-    """Mostly right answers, differently wrong for each name."""
-    targets = rows.column("labels")
-    noise = numbers(name.rsplit("/", 1)[-1]).normal(size=(len(rows), labels))
-    return (2.0 * np.eye(labels)[targets] + noise).astype(np.float32)
+def _answers(name: str, rows: Prepared, order: Any) -> np.ndarray:
+    """Mostly right answers, differently wrong for each name; likelihoods where the task answers with them."""
+    rng = numbers(name.rsplit("/", 1)[-1])
+    if order.task.answers_are == "likelihood":
+        units_N = rows.column("units")
+        return np.stack([units_N * rng.uniform(1, 4, len(rows)), units_N, 4 * units_N], 1).astype(np.float32)
+    noise = rng.normal(size=(len(rows), len(order.labels)))
+    return (2.0 * np.eye(len(order.labels))[rows.column("labels")] + noise).astype(np.float32)
 
 
 def _save(path: Path, value: np.ndarray) -> None:

@@ -70,12 +70,17 @@ def test_a_training_on_a_warm_gang_equals_one_in_a_fresh_process_bit_for_bit(con
     warm = context(1)
     train_fully(fields(warm, minilm, bbc, task, with_dropout, key="first", seed=1), warm)
     train_fully(fields(warm, minilm, bbc, task, with_dropout, key="second", seed=2), warm)
+    heard = []
     with Engine(Layout(), tmp_path / "fresh") as engine:
+        engine.listeners.append(heard.append)
         fresh = Context(tmp_path / "fresh", "fresh", 7, engine.layout, engine, Progress(), "train")
         engine.threads = warm.engine.threads
         train_fully(fields(fresh, minilm, bbc, task, with_dropout, key="second", seed=2), fresh)
         assert same_bits(best_weights(warm, "second"), best_weights(fresh, "second"))
     assert not same_bits(best_weights(warm, "first"), best_weights(warm, "second"))
+    last = read_json(fresh.folder / "second" / RESULT)["step"]
+    assert [step for event in heard if event["kind"] == "step" for step, *_ in event["steps"]] == [*range(1, last + 1)]
+    assert (heard[0]["kind"], heard[-1]["kind"], heard[-1]["step"]) == ("began", "valid", last), "told to the end, though the gang is gone"
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(1, 0), (2, 2), (2, 3)])
@@ -103,7 +108,7 @@ def test_a_killed_worker_costs_time_and_nothing_else(context, minilm, bbc, task)
     mailbox = ctx.engine.gangs[0].mailbox
     pid = ray.get(mailbox.workers.remote())[0]["pid"]
     seen = threading.Event()
-    ctx.engine.listeners.append(lambda event: seen.set() if event.get("key") == "killed" else None)
+    ctx.engine.listeners.append(lambda event: seen.set() if (event["kind"], event.get("key")) == ("step", "killed") else None)
 
     def kill():
         assert seen.wait(60)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from heliostat.commands.tiny import write_project
 from heliostat.config import read_config
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
@@ -48,6 +49,9 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         (["tune.space={train.epochs.x: {uniform: [1, 2]}}"], ["tune.space.train.epochs.x", "no settings below it"]),
         (["tune.space={train.precision: {choice: [fp32, fp16, bf16]}}"], ["tune.space.train.precision", "fp16 needs a GPU"]),
         (["tune.space={train.optimizer.lr: {choice: [0.1, x, 0.2]}}"], ["tune.space.train.optimizer.lr", "'x' was given"]),
+        (["trackers=[tensorboard, tensorboard]"], ["trackers.1: 'tensorboard' is given twice"]),
+        (["trackers=[tensorbord]"], ["trackers.0", "Did you mean 'tensorboard'"]),
+        (["trackers=[{use: mlflow, tracking_uri: ./mlruns}]"], ["trackers.0.tracking_uri: './mlruns' is a folder", "sqlite:///"]),
         (["corpus.columns={txt: text}"], ["corpus.columns.txt", "Did you mean 'text'"]),
         (["corpus.columns={text: label}"], ["column 'label'", "text and label at once"]),
     ],
@@ -69,6 +73,30 @@ def test_settings_that_do_not_go_together_are_told(tiny_config: Path, assignment
 )
 def test_settings_that_go_together_are_not(tiny_config: Path, assignments: list[str]) -> None:
     assert read_config(tiny_config, assignments).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["task.metric=accuracy"], ["task.metric: 'accuracy' judges labels", "answers with tags", "Allowed: span_f1"]),
+        (["task.scheme=plain", "task.metric=span_f1"], ["task.metric: 'span_f1' counts spans", "tag_accuracy"]),
+        (["task.scheme=bmes"], ["task.scheme", "'bioes'"]),
+        (["distil.layers=1"], ["distil: it works on one class per row", "Leave `distil` out"]),
+        (["corpus.filters=[mask_personal]"], ["corpus.filters.0: mask_personal changes the text", "reads tokens"]),
+        (["corpus.columns={token: words}"], ["corpus.columns.token", "Did you mean 'tokens'"]),
+        (["train.layer_decay=1.5"], ["train.layer_decay", "1.5 was given"]),
+        (["tune.space={task.scheme: {choice: [bio, iob1]}}"], ["tune.space.task.scheme", "it says what tags mean"]),
+    ],
+)
+def test_what_does_not_go_with_tagged_words_is_told(tmp_path: Path, assignments: list[str], words: list[str]) -> None:
+    file = tmp_path / "words.conll"
+    file.write_text("\n\n".join(f"w{i} O\nwater B-LOC\nbank{i} I-LOC" for i in range(20)))
+    sources = [{"use": "conll", "paths": [str(file)]}]
+    task = {"use": "token_classification", "max_tokens": 32}
+    config = write_project(tmp_path / "project", task=task, corpus={"sources": sources, "near_duplicates": None})
+    assert read_config(config, ["train.head_lr=1e-2", "tune.space={train.head_lr: {log_uniform: [1e-3, 1e-1]}}"]).train.head_lr == 1e-2
+    told = problems(config, *assignments)
+    assert any(all(word in problem for word in words) for problem in told), told
 
 
 def test_a_tried_batch_must_divide_too(tiny_config: Path) -> None:
@@ -137,6 +165,41 @@ SWEEPS = [
 @pytest.mark.parametrize(("tune", "words"), SWEEPS, ids=[tune for tune, _ in SWEEPS])
 def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, tune: str, words: list[str]) -> None:
     (told,) = problems(tiny_config, f"tune={{{tune}}}")
+    assert all(word in told for word in words), told
+
+
+NUMBERS = ["task={use: text_regression, max_tokens: 32}", "corpus.columns={target: label}"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (
+            ["train.objective=mean_squared_error"],
+            ["train.objective: 'mean_squared_error' trains on numbers, and text_classification", "Allowed: cross_entropy"],
+        ),
+        (["train.objective=binary_cross_entropy"], ["trains on names", "answers with labels"]),
+        (
+            ["task={use: multilabel_classification, max_tokens: 32}", "corpus.columns={labels: label}", "train.objective=cross_entropy"],
+            ["'cross_entropy' trains on labels or", "multilabel_classification answers with names", "Allowed: binary_cross_entropy"],
+        ),
+        ([*NUMBERS, "train.objective=cross_entropy"], ["answers with numbers", "huber, mean_absolute_error, mean_squared_error"]),
+        (
+            [*NUMBERS, "task.metric=accuracy", "task.max_tokens=32"],
+            ["task.metric: 'accuracy' judges labels", "Allowed: mae, pearson, r2, rmse, spearman"],
+        ),
+        ([*NUMBERS, "distil={layers: 1}"], ["distil: it works on one class per row, and text_regression answers with numbers"]),
+        (["distil={layers: 1, train: {objective: cross_entropy}}"], ["distil.train.objective", "does not read a teacher", "distillation"]),
+        (["task=seq2seq", "corpus.columns={target_text: label}"], ["task: seq2seq needs an encoder-decoder"]),
+        (["task={use: text_classification, max_tokens: 32, pair: true}"], ["corpus.columns.text_pair", "has no column 'text_pair'"]),
+        (
+            ["tune.space={train.objective: {choice: [cross_entropy, huber]}}"],
+            ["tune.space.train.objective", "'huber' trains on numbers"],
+        ),
+    ],
+)
+def test_a_task_is_trained_and_judged_by_what_fits_it(tiny_config: Path, assignments: list[str], words: list[str]) -> None:
+    (told,) = problems(tiny_config, *assignments)
     assert all(word in told for word in words), told
 
 

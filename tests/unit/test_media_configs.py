@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts.samples_media import COLOURS, TONES, hearing, picture, pixels, recording, seeing, wave
+from contracts.media_samples import COLOURS, TONES, hearing, picture, pixels, recording, seeing, wave
 from heliostat.commands import plan
 from heliostat.commands.estimates import rows_of
 from heliostat.config import read_config

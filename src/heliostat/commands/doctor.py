@@ -20,7 +20,7 @@ from heliostat.commands.plan import size
 from heliostat.core.errors import HeliostatError, RunFailed
 from heliostat.core.provenance import memory_bytes, version
 
-NEEDED = ("ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy", "pydantic", "scikit-learn", "rensa")
+NEEDED = ("ray", "torch", "transformers", "deepspeed", "peft", "pyarrow", "numpy", "pydantic", "scikit-learn", "rensa", "tensorboard")
 DISK_BYTES, MEMORY_BYTES, SHARED_BYTES = 10e9, 4e9, 2e9
 MARKS = {"ok": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "bold red")}
 

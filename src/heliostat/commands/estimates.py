@@ -45,6 +45,16 @@ def rows_of(run: RunConfig, corpus: Any) -> Rows:
     return Rows(read, {"train": max(0, read - valid - test), "valid": valid, "test": test}, False)
 
 
+def pretraining_rows(run: RunConfig) -> int:
+    """About how many rows continued pretraining trains on, general ones included."""
+    own = run.pretrain
+    if own is None:
+        return 0
+    read = sum(source_rows(source) for source in own.corpus.sources)
+    rows = read - round(read * own.corpus.split.valid) - round(read * own.corpus.split.test)
+    return round(rows / (1 - own.replay.share)) if own.replay else rows
+
+
 def source_rows(source: Any) -> int:
     """Rows in the files of one source, before cleaning."""
     known = source.count()

@@ -8,9 +8,11 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
+from heliostat.commands import init_words
 from heliostat.commands.sample import Sample, class_counts, guess_label, guess_text, is_mostly_chinese, look
 from heliostat.config import read_config
 from heliostat.core.errors import UserError
@@ -30,6 +32,11 @@ LOWEST_CLASS_ROWS = 10
 def init(data: Path, *, model: str | None, text: str | None, label: str | None, output: Path | None) -> None:
     """Write the config and say what was found."""
     sample = look(data)
+    target, name = _place(data, output)
+    words = init_words.tagged(sample) if text is None and label is None else None
+    if words is not None:
+        _init_words(target, name, sample, words, choose_model(model))
+        return
     is_folder = sample.source.name() == "class_folders"
     label_column = "label" if is_folder else None
     text_column = guess_text(sample, text, label_column or label)
@@ -38,18 +45,41 @@ def init(data: Path, *, model: str | None, text: str | None, label: str | None, 
     chosen = choose_model(model)
     texts = sample.values(text_column)
     tokens = max_tokens(texts, chosen)
+    _write(target, config_text(target, name, sample, text_column, label_column, chosen, tokens))
+    tell(target, sample, text_column, label_column, counts, tokens)
+    warn(chosen, texts, counts)
+
+
+def _place(data: Path, output: Path | None) -> tuple[Path, str]:
+    """(file of the config, name of the run)."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", data.resolve().name.split(".")[0]).strip("-._") or "run"
     target = output or Path(f"{name}.yaml")
     if target.exists():
         raise UserError(f"'{target}' exists already. Choose another file with -o FILE, or remove it.")
-    write_atomic(target, config_text(target, name, sample, text_column, label_column, chosen, tokens))
+    return target, name
+
+
+def _write(target: Path, text: str) -> None:
+    """The config, when it loads."""
+    write_atomic(target, text)
     try:
         read_config(target)
     except UserError:
         target.unlink()
         raise
-    tell(target, sample, text_column, label_column, counts, tokens)
-    warn(chosen, texts, counts)
+
+
+def _init_words(target: Path, name: str, sample: Sample, words: init_words.Tagged, model: str) -> None:
+    """Write the config of tagged words and say what was found."""
+    tokens = max_tokens(words.rows, model)
+    _write(target, init_words.config_text(target, name, sample, words, model, tokens))
+    common = ", ".join(f"{kind} {count:,}" for kind, count in words.types.most_common(6))
+    broken = f"; {sample.bad} broken rows, which a run would quarantine" if sample.bad else ""
+    click.echo(f"looked at {len(sample.rows):,} rows ({sample.source.name()}){broken}", err=True)
+    click.echo(f"words: '{words.tokens}'; tags: '{words.tags}', {words.scheme}: {common}", err=True)
+    click.echo(f"cut at {tokens} tokens. Next: heliostat plan {target}", err=True)
+    click.echo(str(target))
+    warn(model, ["".join(row) for row in words.rows], Counter())
 
 
 def choose_model(given: str | None) -> str:
@@ -61,15 +91,15 @@ def choose_model(given: str | None) -> str:
     raise UserError("no pretrained model is installed. Name one with --model: a folder with config.json and *.safetensors, or a hub id.")
 
 
-def max_tokens(texts: list[str], model: str) -> int:
+def max_tokens(texts: list[Any], model: str) -> int:
     """The smallest usual length that holds 9 of 10 texts whole, at most 256 and what the model can read."""
     lengths = sorted(token_counts(texts, model))
     needed = lengths[int(COVERED * (len(lengths) - 1))] if lengths else TOKENS[0]
     return min(next((t for t in TOKENS if t >= needed), TOKENS[-1]), _positions(model))
 
 
-def token_counts(texts: list[str], model: str) -> list[int]:
-    """Tokens of each text by the model's own tokenizer file, or by rule of thumb for a hub id."""
+def token_counts(texts: list[Any], model: str) -> list[int]:
+    """Tokens of each text, or list of words, by the model's own tokenizer file, or by rule of thumb for a hub id."""
     file = _folder(model) / "tokenizer.json"
     if file.exists():
         from tokenizers import Tokenizer
@@ -77,7 +107,9 @@ def token_counts(texts: list[str], model: str) -> list[int]:
         tokenizer = Tokenizer.from_file(str(file))
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        return [len(encoded.ids) for encoded in tokenizer.encode_batch(texts)]
+        split = bool(texts) and isinstance(texts[0], list)
+        return [len(encoded.ids) for encoded in tokenizer.encode_batch(texts, is_pretokenized=split)]
+    texts = [text if isinstance(text, str) else " ".join(text) for text in texts]
     return [round(len(text) / (1.2 if is_mostly_chinese([text]) else 4.2)) + 2 for text in texts]
 
 

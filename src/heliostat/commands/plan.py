@@ -146,6 +146,12 @@ class Costs:
         if stage == "evaluate-base" or stage == "evaluate":
             suites = len(run.evaluate.general) + 1
             return f"{rows.told('test')} test rows; {suites} suite{'s' if suites > 1 else ''}"
+        if stage == "pretrain" and run.pretrain:
+            own = run.pretrain
+            return f"about {estimates.steps(own.train, estimates.pretraining_rows(run)):,} steps of {own.train.batch} rows"
+        if stage in ("pretrain-corpus", "pretrain-replay") and run.pretrain:
+            texts: Any = run.pretrain.corpus if stage == "pretrain-corpus" else run.pretrain.replay
+            return f"about {sum(map(estimates.source_rows, texts.sources)):,} rows read"
         if stage == "train":
             return f"{estimates.steps(run.train, rows.splits['train']):,} steps of {run.train.batch} rows"
         if stage == "tune" and run.tune and self.sweep:

@@ -18,6 +18,7 @@ from heliostat.core.manifest import read_json, write_json
 from heliostat.core.progress import PlainProgress, Progress
 from heliostat.core.provenance import describe
 from heliostat.core.workspace import Decision, Workspace, changed_error
+from heliostat.tracking import Tracking
 
 DRIVER_LOG = "driver.log"
 
@@ -84,9 +85,13 @@ def _told(config: RunConfig, workspace: Workspace, root: Path, show: Progress) -
 
     workspace.show = show
     side_by_side = config.tune.side_by_side() if config.tune else 1
-    with Engine(workspace.layout, root, show=show, side_by_side=side_by_side) as engine:
-        workspace.engine = engine
-        return pipeline.story(config, workspace.do)
+    with Tracking(config.trackers, root, config.tree(), show) as tracking:
+        with Engine(workspace.layout, root, show=show, side_by_side=side_by_side) as engine:
+            engine.listeners.append(tracking.heard)
+            workspace.engine = engine
+            report = pipeline.story(config, workspace.do)
+        tracking.finish(report)
+        return report
 
 
 def progress_for(stream: TextIO) -> Progress:

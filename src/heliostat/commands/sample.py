@@ -15,7 +15,12 @@ from heliostat.core.values import name_of
 from heliostat.corpus.sources.base import Row
 
 SAMPLE_ROWS = 2000
-SUFFIXES = {"csv": (".csv", ".tsv"), "jsonl": (".jsonl", ".json", ".ndjson"), "parquet": (".parquet", ".pq")}
+SUFFIXES = {
+    "csv": (".csv", ".tsv"),
+    "jsonl": (".jsonl", ".json", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+    "conll": (".conll", ".bio", ".iob", ".iob2", ".bmes", ".bioes"),
+}
 ENCODINGS = (["utf-8"], ["utf-8", "gb18030"], ["utf-8", "latin-1"])
 MANY_CLASSES = 200
 LABEL_WORDS = ("label", "class", "category", "target", "topic", "intent", "team", "sentiment", "y", "标签", "类别", "分类")
@@ -80,7 +85,7 @@ def recognise(data: Path) -> tuple[str, list[str]]:
         return "class_folders", [str(data)]
     there = ", ".join(sorted(p.name for p in data.iterdir())[:8]) or "nothing"
     raise UserError(
-        f"'{data}' holds {there}. It needs csv, jsonl or parquet files, or at least two class folders with .txt files "
+        f"'{data}' holds {there}. It needs csv, jsonl, parquet or conll files, or at least two class folders with .txt files "
         f"(folders like that here: {', '.join(d.name for d in classes) or 'none'})."
     )
 

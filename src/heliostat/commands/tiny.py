@@ -114,8 +114,10 @@ def _write_tokenizer(folder: Path, words: list[str]) -> None:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     ends = [(word, words.index(word)) for word in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    two = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair=two, special_tokens=ends)
     tokenizer.save(str(folder / "tokenizer.json"))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": POSITIONS, **names}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": POSITIONS, "model_input_names": inputs, **names}
     (folder / "tokenizer_config.json").write_text(json.dumps(facts, indent=1))

@@ -37,6 +37,7 @@ FAMILIES = (
     "ensemble.combiners",
     "evaluate.suites",
     "report.sections",
+    "trackers",
 )
 
 

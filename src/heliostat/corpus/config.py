@@ -72,7 +72,7 @@ class CorpusConfig(Settings):
         problems = [p for i, source in enumerate(self.sources) for p in self._source_problems(i, source, task)]
         for i, each in enumerate(self.filters):
             problems += [f"corpus.filters.{i}: {p}" for p in each.problems()]
-        if task.reads == "text" and "text" not in task.columns():
+        if task.reads == "text" and not task.is_revised():
             told = f"changes the text, and a model of {task.name()} reads {next(iter(task.columns()))}: nothing would be hidden from it"
             hiding = [(i, each) for i, each in enumerate(self.filters) if each.hides]
             problems += [f"corpus.filters.{i}: {each.name()} {told}. Leave it out, and mask the data before." for i, each in hiding]

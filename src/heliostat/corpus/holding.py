@@ -25,6 +25,7 @@ from heliostat.corpus.shingles import key, signatures
 
 HELD_OUT, OTHER_LABEL = "held_out", "label_not_in_corpus"
 SPLITS = ("valid", "test")
+TEXTS = ("text", "text_pair", "target_text")
 POSITIONS, PROFILE = "positions.parquet", "profile.json"
 Place = tuple[int, int]
 
@@ -130,6 +131,24 @@ def held(corpus: Corpus, task: Any) -> Held:
         duplicates=frozenset((row["file"], row["line"]) for row in rows if not row["kept"]),
         groups=frozenset(row["group"] for row in rows if row["group"] is not None),
         contents=tuple(task.content(row) for name in SPLITS for f in corpus.split(name) for row in pq.read_table(f).to_pylist()),
+        near=None if near is None else NearDuplicates.model_validate(near),
+    )
+
+
+def texts_of(corpus: Corpus) -> Held:
+    """The texts that `corpus` holds out, for one that is read from anywhere for another task: places and groups mean nothing there."""
+    import pyarrow.parquet as pq
+
+    near = read_json(corpus.path / PROFILE)["near_duplicates"]
+    files = (file for name in SPLITS for file in corpus.split(name))
+    rows = (row for file in files for row in pq.read_table(file, columns=_without_bytes(file)).to_pylist())
+    nothing: frozenset[Any] = frozenset()
+    return Held(
+        corpus=corpus,
+        places=nothing,
+        duplicates=nothing,
+        groups=nothing,
+        contents=tuple(text for row in rows for name in TEXTS if (text := row.get(name))),
         near=None if near is None else NearDuplicates.model_validate(near),
     )
 

@@ -102,7 +102,7 @@ class ReadPiece:
         shown = made["text"]
         if self.task.reads == "text":
             for each in self.config.filters:
-                result = each.apply(made)
+                result = self.task.revised(made, each.changed) if each.rewrites else each.apply(made)
                 if isinstance(result, str):
                     return bad(Bad(row.line, result, excerpt(shown)), DROPPED)
                 made = result

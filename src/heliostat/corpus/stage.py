@@ -22,7 +22,7 @@ from heliostat.core.errors import UserError
 from heliostat.core.manifest import sync, write_json
 from heliostat.core.values import column_of_bytes
 from heliostat.core.workspace import Context
-from heliostat.corpus import blobs, duplicates, holding
+from heliostat.corpus import blobs, duplicates, holding, stratification
 from heliostat.corpus.config import CorpusConfig, NearDuplicates
 from heliostat.corpus.holding import Held
 from heliostat.corpus.labels import in_natural_order
@@ -33,17 +33,19 @@ from heliostat.corpus.shingles import digest, whole
 from heliostat.corpus.split import SPLITS, split
 
 
-def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | None = None) -> Corpus:
+def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | None = None, apart_from: Corpus | None = None) -> Corpus:
     """Read, clean, split and write the team's data; every dropped row is in `quarantine.jsonl` with its reason.
 
     With `held_out` the valid and test rows and the labels are those of that corpus, and every other good row that is like none of
     them is in train. What was read is then train + dropped: valid and test rows as they are read here count as `held_out`.
+    With `apart_from` no row is like a valid or test row of that corpus, which may be of another task; the split is its own.
 
     Raises `UserError` when too many rows are malformed, a file is damaged, or too little is left to train on. Then the
     quarantine stays to be read, and the next attempt may have mended data or other settings.
     """
     try:
-        return _build(config, ctx, task, holding.held(held_out, task) if held_out else None)
+        held = holding.held(held_out, task) if held_out else None
+        return _build(config, ctx, task, held, held or (holding.texts_of(apart_from) if apart_from else None))
     except UserError:
         ctx.forget()
         raise
@@ -51,15 +53,15 @@ def build(config: CorpusConfig, *, ctx: Context, task: Any, held_out: Corpus | N
         blobs.forget(ctx.folder)
 
 
-def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> Corpus:
+def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None, unlike: Held | None) -> Corpus:
     near = config.nearness(task)
     for name in SPLITS:
         shutil.rmtree(ctx.folder / name, ignore_errors=True)
     with Quarantine(ctx.folder / "quarantine.jsonl") as quarantine:
-        measures = held.measures(near) if held else {}
+        measures = unlike.measures(near) if unlike else {}
         rows, read, malformed = _read(ctx, ReadPiece(config, task, measures.get("beside"), ctx.folder), quarantine)
-        if rows is not None and held:
-            rows = _without(rows, held.reasons(rows, measures), quarantine)
+        if rows is not None and unlike:
+            rows = _without(rows, unlike.reasons(rows, measures), quarantine)
         if rows is not None:
             rows, every, near_pairs = _without_duplicates(rows, near, quarantine)
     refuse(quarantine, read, malformed, config.max_bad_share)
@@ -67,7 +69,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
     if rows is None or rows.num_rows == 0 or len(labels) < (task.least_names if task.names_from else 0):
         raise _too_little(ctx.name, labels, read, quarantine)
     rows = _in_order(rows, task)
-    parts = {"train": rows} if held else _split(rows, config, ctx.seed)
+    parts = {"train": rows} if held else _split(rows, config, task.stratified_by, ctx.seed)
     tables = {name: _table(part, config, task) for name, part in parts.items()}
     for name, table in tables.items():
         _write(ctx, name, table, config.rows_per_shard, column_of_bytes(task.columns()))
@@ -75,7 +77,7 @@ def _build(config: CorpusConfig, ctx: Context, task: Any, held: Held | None) -> 
         tables |= held.give(ctx.folder)
     else:
         holding.write_positions(ctx.folder, parts, every)
-    write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs))
+    write_json(ctx.folder / holding.PROFILE, profile(tables, read, dict(quarantine.reasons), near, near_pairs, by=task.stratified_by))
     return Corpus(
         fingerprint=ctx.fingerprint,
         path=ctx.folder,
@@ -166,9 +168,13 @@ def _in_order(rows: Any, task: Any) -> Any:
     return rows.append_column("id", pa.array(ids, pa.string())).take(order)
 
 
-def _split(rows: Any, config: CorpusConfig, seed: int) -> dict[str, Any]:
-    """The rows of every split, in their order."""
-    place_N = split(rows.column("id").to_pylist(), rows.column("label").to_pylist(), _units(rows), config.split, seed)
+def _split(rows: Any, config: CorpusConfig, by: str, seed: int) -> dict[str, Any]:
+    """The rows of every split, in their order; `by` is the column whose values (or members, for a list) are shared out."""
+    import pyarrow as pa
+
+    strata = rows.column(by)
+    deal: Any = stratification.split if pa.types.is_list(strata.type) else split
+    place_N = deal(rows.column("id").to_pylist(), strata.to_pylist(), _units(rows), config.split, seed)
     return {name: rows.take(np.flatnonzero(place_N == i)) for i, name in enumerate(SPLITS)}
 
 

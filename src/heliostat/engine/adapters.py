@@ -13,16 +13,22 @@ def put_in(module: Any, adapter: Any, missing: list[str], seed: int) -> Any:
     import torch
 
     torch.manual_seed(seed)
-    return adapter.put_in(module, head_of(module, missing))
+    changed, new = adapter.put_in(module, head_of(module, missing)), set(missing)
+    for name, parameter in changed.named_parameters():
+        if name.removeprefix("base_model.model.") in new and parameter.is_floating_point():
+            parameter.requires_grad_(True)  # what was drawn knows nothing yet, wherever it stands
+    return changed
 
 
 def head_of(module: Any, missing: list[str]) -> list[str]:
-    """Names of the children that hold what the pretrained model did not have; what is beside its body when it had everything."""
-    prefix = module.base_model_prefix
+    """Names of the children that hold what the pretrained model did not have; what is beside its body when it had everything.
+
+    A child that predicts words is none of them: its weights are those of the embeddings, and a copy would part them.
+    """
+    prefix, words = module.base_model_prefix, module.get_output_embeddings()
     found = sorted({name.split(".", 1)[0] for name in missing if not name.startswith(prefix + ".")})
-    if found or module.get_output_embeddings() is not None:  # a language model's own head stays as it is
-        return found
-    return [name for name, _ in module.named_children() if name != prefix]
+    found = found or [name for name, _ in module.named_children() if name != prefix]
+    return [name for name in found if words is None or all(part is not words for part in module.get_submodule(name).modules())]
 
 
 def matrices(module: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from heliostat.core.layout import Layout
 from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.progress import Progress
 from heliostat.core.provenance import content_fingerprint
+from heliostat.engine.channel import Channel
 from heliostat.engine.orders import ModelSource, Order, Reply
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
 PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
-WATCH_EVERY_S = 0.5
 MAX_LOSSES = 3
 """Gangs an order may lose before it counts as failed."""
 
@@ -42,8 +43,7 @@ class Engine:
         self._named = 0
         self._prepared: dict[str, Path] = {}
         self._connection: Any = None
-        self._closing = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._channel = Channel(lambda: list(self.gangs), self.tell)
 
     def __enter__(self) -> Engine:
         return self
@@ -61,15 +61,13 @@ class Engine:
 
     def close(self) -> None:
         """Let the gangs go and leave the cluster; safe to call twice."""
-        self._closing.set()
-        if self._watcher is not None:
-            self._watcher.join()
+        self._channel.close()
         gangs, self.gangs = self.gangs, []
         for gang in gangs:
             gang.dismiss()
         until = time.monotonic() + self.layout.grace_s  # trainings that are interrupted save, all of them at once
         for gang in gangs:
-            gang.close(max(0.0, until - time.monotonic()))
+            gang.close(max(0.0, until - time.monotonic()), leaving=self._channel.leave)
         if self._connection is not None:
             from heliostat.engine import cluster
 
@@ -94,9 +92,7 @@ class Engine:
         while len(self.gangs) < count:
             self.gangs.append(Gang(f"gang-{self._named}", self.layout, self.logs, self._width()).start())
             self._named += 1
-            if self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
-                self._watcher.start()
+            self._channel.open()
         return self.gangs[:count]
 
     def _width(self) -> int:
@@ -126,7 +122,8 @@ class Engine:
         """Let one gang go; whoever waits for it is told that it closed."""
         if gang in self.gangs:
             self.gangs.remove(gang)
-            threading.Thread(target=gang.close, name=f"close-{gang.name}", daemon=True).start()
+            close = partial(gang.close, leaving=self._channel.leave)
+            threading.Thread(target=close, name=f"close-{gang.name}", daemon=True).start()
 
     def threads(self, side_by_side: int = 1) -> int:
         """Torch threads of each worker when so many gangs work at once: on a local cluster, an even share of the cores."""
@@ -157,21 +154,12 @@ class Engine:
         replies = trials.perform([order.model_copy(update={"threads": threads}) for order in orders], self, most=most)
         return [checked(reply) for reply in replies]
 
-    def _watch(self) -> None:
-        """Hand the gangs' events to the listeners, off everyone's path."""
-        import ray
-
-        while not self._closing.wait(WATCH_EVERY_S):
-            boxes = [g.mailbox for g in self.gangs if g.mailbox is not None]
-            try:
-                batches = ray.get([box.drain.remote() for box in boxes], timeout=30)
-            except ray.exceptions.RayError:  # a gang is closing, or the cluster is slow: what was posted comes next time
-                continue
-            for event in (event for batch in batches for event in batch):
-                if event["kind"] == "told":
-                    self.show.message(event["text"])
-                for listener in list(self.listeners):
-                    listener(event)
+    def tell(self, event: dict[str, Any]) -> None:
+        """Hand an event to the listeners. Events of gangs come from a thread of their own."""
+        if event["kind"] == "told":
+            self.show.message(event["text"])
+        for listener in list(self.listeners):
+            listener(event)
 
     # Rows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,13 @@ class Gang:
         if self.mailbox is not None:
             self.mailbox.close.remote("the gang was closed")
 
-    def close(self, wait_s: float = 20.0) -> None:
-        """Dismiss the workers, and wait until their resources are free."""
+    def close(self, wait_s: float = 20.0, *, leaving: Callable[[Gang], None] = lambda gang: None) -> None:
+        """Dismiss the workers, wait until their resources are free, let `leaving` take what they posted last."""
         if self.mailbox is None:
             return
         self.dismiss()
         if self._thread is not None:
             self._thread.join(wait_s)
+        leaving(self)
         mailbox, self.mailbox = self.mailbox, None
         ray.kill(mailbox)

@@ -59,7 +59,10 @@ class Store:
 
 
 def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Any, list[str]]:
-    """(module, names of parameters the folder did not have), or a `UserError` that says why it cannot be opened."""
+    """(module, names of parameters the folder did not have), or a `UserError` that says why it cannot be opened.
+
+    What the folder did not have is the same at every opening, so that a base model gives the same answers every time.
+    """
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -73,6 +76,7 @@ def open_model(source: ModelSource, labels: tuple[str, ...] | None, task: Any) -
         module, missing = task.model(source.folder, list(labels) if labels is not None else None, source.layers, source.revision)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.path: '{source.folder}' cannot be opened: {str(error).splitlines()[0]}") from error
+    draw_missing(module, missing, 0)  # a training draws them anew from its own seed
     if source.spread is not None:
         keep_spread(module, source.spread)
     return module.eval(), sorted(missing)
@@ -181,6 +185,15 @@ def depth_config(module: Any) -> Any:
     return getattr(module.config, "vision_config", module.config)
 
 
+def settle(module: Any) -> None:
+    """Put the weights that parametrisations give in their place, for good: no other program knows of them."""
+    from torch.nn.utils import parametrize
+
+    for part in list(module.modules()):
+        for name in list(getattr(part, "parametrizations", ())):
+            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+
+
 def count(module: Any) -> int:
     """Parameters, shared ones once."""
     return sum(p.numel() for p in module.parameters())
@@ -213,6 +226,7 @@ def export(module: Any, out: Path, *, base: Any, source: ModelSource, processor:
 
     batch, before = probe
     out.mkdir(parents=True, exist_ok=True)
+    settle(module)
     module.save_pretrained(out, safe_serialization=True)
     processor.save_pretrained(out)
     alone = (out / adapters.ADAPTER_FILE).exists()

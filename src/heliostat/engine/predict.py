@@ -29,7 +29,8 @@ class InUse(Order):
     """Rows of one forward pass."""
 
     def smaller(self) -> Self | None:
-        return self.model_copy(update={"at_once": -(-self.at_once // 2)}) if self.at_once > 1 else None
+        now = min(self.at_once, self.task.together)
+        return self.model_copy(update={"at_once": -(-now // 2)}) if now > 1 else None
 
 
 class Predict(InUse):
@@ -138,7 +139,7 @@ def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_
     """
     import torch
 
-    batches = list(rows.by_length(at_once))
+    batches = list(rows.by_length(min(at_once, task.together)))
     mine = list(_dealt(batches, group))
     was_training = module.training
     module.eval()
@@ -180,7 +181,7 @@ def vectors(module: Any, batch: Batch, lengths_N: np.ndarray, task: Any, group: 
     """Unit vectors float32 [rows, width] on every worker, each of which makes the same number of forward passes."""
     import torch
 
-    order_N = np.argsort(-lengths_N, kind="stable")
+    order_N, at_once = np.argsort(-lengths_N, kind="stable"), min(at_once, task.together)
     parts = []
     with torch.no_grad():
         for places, counts in _dealt([order_N[i : i + at_once] for i in range(0, len(order_N), at_once)], group):

@@ -37,11 +37,14 @@ class Worker:
         """What an order leaves for the next one (the training that is still in memory)."""
         self._posted = 0.0
 
-    def post(self, event: dict[str, Any], *, every_s: float = 0.0) -> None:
-        """Report something on the way (rank 0 only), never waiting; at most one event per `every_s`."""
-        now = time.monotonic()
-        if self.group.rank == 0 and now - self._posted >= every_s:
-            self._posted = now
+    def due(self, every_s: float) -> bool:
+        """Whether nothing was posted for so long; always on ranks that post nothing, so that nobody keeps what is never sent."""
+        return self.group.rank != 0 or time.monotonic() - self._posted >= every_s
+
+    def post(self, event: dict[str, Any]) -> None:
+        """Report something on the way (rank 0 only), never waiting."""
+        if self.group.rank == 0:
+            self._posted = time.monotonic()
             self.mailbox.post.remote({"gang": self.name, "time": time.time(), **event})
 
     def perform(self, order: Any) -> Reply:

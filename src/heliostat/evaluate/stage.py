@@ -162,10 +162,11 @@ def _test_answers(predictor: Predictor | ModelConfig, on: _Ground) -> np.ndarray
         engine.embed_files(predictor, corpus.split(split), baseline.spaced(corpus.rows[split], most), task=task, labels=corpus.labels)
         for split, most in (("train", on.config.base_rows), ("valid", on.config.base_rows), ("test", corpus.rows["test"]))
     )
-    return baseline.log_probabilities((train_ND, train.targets), (valid_ND, valid.targets), test_ND, labels=len(corpus.labels))
+    known = (train_ND, train.targets), (valid_ND, valid.targets)
+    return baseline.answers(task.answers_are, *known, test_ND, labels=len(corpus.labels))
 
 
 def _domain_sentence(test: Rows, task: Any, has_base: bool) -> str:
     sentence = f"{len(test):,} rows of the test split, which took part in no training and no choice"
-    told = {"probe": baseline.SENTENCE, "itself": "base: the pretrained model as it is", "none": "the base model has no head for this task"}
-    return f"{sentence}; {told[task.base]}." if has_base else f"{sentence}."
+    told = {"itself": "base: the pretrained model as it is", "none": "the base model has no head for this task"}
+    return f"{sentence}; {told.get(task.base) or baseline.SENTENCES[task.answers_are]}." if has_base else f"{sentence}."

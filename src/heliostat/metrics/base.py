@@ -30,7 +30,8 @@ class Base(Member):
     """What kind of answers it takes, as tasks name it (`answers_are`):
     labels (logits [N, C], indices [N]), names (logits [N, C], 0 or 1 [N, C]), tags (logits [N, W, C], all zero for a word that was
     not read, indices [N, W] in the order of `core.tags`, -100 where there is no word), numbers (values [N, 1], numbers [N]),
-    likelihood (sum of log-losses and number of tokens [N, 2])."""
+    likelihood (sum of log-losses, number of target tokens and, where the task tells them, UTF-8 bytes these stand for [N, 2 or 3];
+    targets are not looked at)."""
 
     @abstractmethod
     def weighted(self, logits_NC: np.ndarray, targets_N: np.ndarray, weights_RN: np.ndarray) -> np.ndarray:
@@ -51,6 +52,8 @@ class Base(Member):
         if self.judges == "labels":
             labels = logits_NC.shape[1]
             assert np.all((targets_N >= 0) & (targets_N < labels)), f"targets outside 0 to {labels - 1}"
+        elif self.judges == "names":
+            assert targets_N.shape == logits_NC.shape, f"targets {targets_N.shape} for logits {logits_NC.shape}"
         return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
 
     def merit(self, value: float | None) -> float:

@@ -8,6 +8,21 @@ from heliostat.artifacts import Ensemble, Model, ModelScores
 from heliostat.report.evidence import Evidence
 from heliostat.report.wording import ABSENT, millions, millis, score, size, words
 
+ANSWERS = {
+    "labels": " with one of {labels} labels",
+    "names": " with any number of {labels} labels",
+    "tags": ", each word with one of {labels} tags",
+    "numbers": " with a number",
+    "likelihood": " with a text",
+}
+LIMITS = {
+    "labels": "It always answers with one of its labels, also for a row that fits none of them.",
+    "names": "Each label is decided by itself: it is given where its probability is above one half, and a row may get none.",
+    "numbers": "It always answers with a number, also for a row unlike any it was trained on.",
+    "likelihood": "Its scores tell how likely it finds the reference texts, not how good the texts are that it writes.",
+}
+"""What a model answers a row with and where that stops, by what its task answers with."""
+
 
 def card(evidence: Evidence, predictor: Model | Ensemble) -> str:
     """The card of one model as Markdown."""
@@ -22,7 +37,7 @@ def file_name(name: str) -> str:
 
 
 def _head(evidence: Evidence, predictor: Model | Ensemble) -> list[str]:
-    task = evidence.task.name().replace("_", "-")
+    task = evidence.task.pipeline_tag
     return ["---", f"pipeline_tag: {task}", "tags:", f"- {task}", "- heliostat", "---", "", f"# {plain(predictor.name)}", ""]
 
 
@@ -59,12 +74,13 @@ def _data(evidence: Evidence) -> list[str]:
 
 
 def _use(evidence: Evidence, predictor: Model | Ensemble, scored: ModelScores | None) -> list[str]:
-    labels = f" with one of {len(predictor.labels)} labels" if predictor.labels else ""
-    lines = ["## Intended use", "", f"The task is {words(evidence.task.name())}: it answers a row like those of the corpus{labels}.", ""]
+    kind = evidence.task.answers_are if predictor.labels or evidence.task.names_from is None else ""  # no labels: they are not known
+    answer = ANSWERS.get(kind, "").format(labels=len(predictor.labels))
+    lines = ["## Intended use", "", f"The task is {words(evidence.task.name())}: it answers a row like those of the corpus{answer}.", ""]
     lines += ["## Limits", "", "- The scores hold for rows like the test rows. For another source, time or language, score it again."]
     weakest = _weakest(evidence, scored)
     lines += [weakest] if weakest else []
-    lines += ["- It always answers with one of its labels, also for a row that fits none of them."] if predictor.labels else []
+    lines += [f"- {LIMITS[kind]}"] if kind in LIMITS else []
     verdict = evidence.verdict
     if predictor.name == verdict.ship:
         lines += [f"- Gate not met: {g.name} {g.limit:g}." for g in verdict.gates if not g.passed]

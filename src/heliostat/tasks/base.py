@@ -7,7 +7,7 @@ or vocabulary, N rows of a split.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ from heliostat.core.family import Member
 
 IGNORED = -100
 """The target of what has none: it is left out of the loss and of every metric."""
+TEXTS = ("text", "text_pair", "target_text")
+"""Columns that hold a text each."""
 
 
 class Base(Member):
@@ -43,6 +45,16 @@ class Base(Member):
     """Whether several rows can share one sequence."""
     processor_reads: ClassVar[tuple[str, ...]] = ()
     """Options that `processor` looks at: with other values it is opened again."""
+    objective: ClassVar[str] = "cross_entropy"
+    """Member of train/objectives that is minimised where the config names none."""
+    stratified_by: ClassVar[str] = "label"
+    """Column whose value (or each of whose members, for a list) every split gets its share of."""
+    pipeline_tag: ClassVar[str] = "text-classification"
+    """What the model hub calls the task, for model cards."""
+    together: ClassVar[int] = 32
+    """Most rows of one forward pass when nothing is trained: what it gives for them is held in memory at once."""
+    untrained: ClassVar[str] = "Their target is none that the model answers with."
+    """Why a row may hold nothing to train on, and what to do about it."""
 
     metric: str = "accuracy"
     """Member of metrics that ranks models of this task."""
@@ -75,6 +87,14 @@ class Base(Member):
         """The names a model answers with in the order of its outputs, from those the rows hold in natural order."""
         return sorted(names, key=lambda name: name != self.outside)
 
+    def revised(self, row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+        """The row with every text in it changed: what a filter mends or hides is mended and hidden wherever it stands."""
+        return {**row, **{name: change(row[name]) for name in TEXTS if isinstance(row.get(name), str)}}
+
+    def is_revised(self) -> bool:
+        """Whether `revised` reaches all that a model reads."""
+        return "text" in self.columns()
+
     def problems(self, model: Any) -> list[str]:
         """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
         return []
@@ -97,7 +117,8 @@ class Base(Member):
         module, info = getattr(transformers, self.auto).from_pretrained(
             folder, config=config, revision=revision, dtype="float32", output_loading_info=True, ignore_mismatched_sizes=True
         )
-        return module, [*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])]
+        lacking = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+        return module, [name for name, _ in module.named_parameters() if name in lacking]  # a tied weight has one name here
 
     def shorten(self, config: Any, layers: int) -> None:
         """Keep the first so many encoder layers, in a transformers config."""
@@ -105,6 +126,12 @@ class Base(Member):
 
     def describe(self, config: Any, labels: Sequence[str]) -> None:
         """Write what the head answers with into a transformers config; nothing for a model that keeps its own head."""
+
+    def begin(self, module: Any, new: Sequence[str], targets: Callable[[], np.ndarray]) -> None:
+        """Prepare a copy to train, in place; `new` are the parameters that were drawn, `targets()` those of the training rows.
+
+        It may parametrise weights (torch.nn.utils.parametrize): an export writes the weights that come out.
+        """
 
     def reopen(self, folder: Any) -> tuple[Any, dict[str, Any]]:
         """(an exported model opened as a user would, its loading info)."""

@@ -90,7 +90,8 @@ class ModelConfig(Settings):
         """Most tokens the encoder can read; None when its facts set no limit."""
         facts = self.facts()
         most = next((value for name in POSITIONS if isinstance(value := facts.get(name), int) and value > 0), None)
-        if most is None or facts.get("position_biased_input") is False:  # DeBERTa's are relative
+        relative = facts.get("position_biased_input") is False or "relative_attention_num_buckets" in facts  # DeBERTa, T5
+        if most is None or relative:
             return None
         first = (facts.get("pad_token_id") or 0) + 1 if str(facts.get("model_type")).endswith(COUNT_FROM_PADDING) else 0
         return most - first
@@ -161,6 +162,22 @@ def cached(hub_id: str, revision: str, name: str = "config.json") -> Path | None
     except HFValidationError:
         return None
     return Path(found) if isinstance(found, str) else None
+
+
+class Adapted(ModelConfig):
+    """What a stage of this run makes of the config's model, in its place: the stage stands for it, also before it has run."""
+
+    made_by: str
+    """Fingerprint of the stage."""
+
+    @classmethod
+    def of(cls, model: ModelConfig, made: Any) -> Adapted:
+        """`model` as the artifact `made` has it (or, in a plan, as what stands for that artifact will)."""
+        return cls(path=str(getattr(made, "path", model.path)), layers=model.layers, made_by=made.fingerprint)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return f"{self.made_by}:{self.layers}"
 
 
 def _near_folder(place: Path) -> str:

@@ -35,7 +35,7 @@ class TrainConfig(Settings):
     schedule: In["train.schedules"] = "linear"
     """Member of train/schedules."""
     objective: In["train.objectives"] = "cross_entropy"
-    """Member of train/objectives."""
+    """Member of train/objectives; a run that names none gets the one its task is made for."""
     regularizer: In["train.regularizers"] | None = None
     """Member of train/regularizers: adversarial training or agreement between dropout masks; None makes one pass."""
     clip: float | None = Field(1.0, gt=0)

@@ -18,7 +18,8 @@ from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import RESULT, Session
+from heliostat.train.reached import RESULT, best_step
+from heliostat.train.session import Session
 from heliostat.train.starting import trainable
 
 
@@ -47,6 +48,8 @@ class Training(Order):
     """Steps of the whole training: the length of its schedule."""
     metric: str
     """Member of metrics that says which validated step is best."""
+    settings: dict[str, Any] = {}
+    """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
     zero: int = 0
     offload: str = "none"
     batch_rows: int | None = None
@@ -105,13 +108,13 @@ class Export(Training):
     def perform(self, worker: Any) -> dict[str, Any]:
         if worker.group.rank:
             return {}
-        best = checkpoints.latest(self.folder / "best")
+        best = best_step(self.folder)
         assert best is not None, f"no valid best step in {self.folder}"
         module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
         rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
-        probe = batch_of(rows, np.arange(min(8, len(rows))), self.task, prepared, (self.seed, "probe"))
+        probe = batch_of(rows, np.arange(min(8, self.task.together, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
         base = worker.models.opened(self.model, self.labels, self.task)
         return models.export(

@@ -12,20 +12,19 @@ import numpy as np
 
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
-from heliostat.core.manifest import write_json
-from heliostat.engine import checkpoints, zero
+from heliostat.engine import checkpoints, states, zero
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
+from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
-RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
 NAMED_ROWS = 5
 """Rows of a batch that are named when it is bad."""
@@ -51,19 +50,20 @@ class Session:
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
+        self._untold: list[tuple[int, float, float, int]] = []
+        """(step, loss, lr, rows) of the steps that no event has told yet."""
         self.average: Average | None = None
         self.engine = self._open()
         self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
+        told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
+        worker.post(told | {"metric": order.metric, "train": order.train.dump(), "settings": order.settings})
 
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
         saved = self._saved()
-        facts = checkpoints.facts(saved) if saved else {}
-        if saved and facts["world"] == group.world:
-            module.load_state_dict(checkpoints.weights(saved), strict=False)
-        elif saved:
-            saved = None  # another world size: its optimiser shards do not fit, the training starts again
+        if saved:
+            states.load_weights(module, saved)
         module.to(group.device)
         train = order.train
         rows, count = order.rows_at_once(), order.passes(group.world)
@@ -73,10 +73,10 @@ class Session:
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)
         if saved:
+            facts = checkpoints.facts(saved)
             if self.average is not None:
                 self.average.load(checkpoints.weights(saved), facts["step"])
-            ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
-            zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
+            states.restore(engine, saved)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
@@ -90,7 +90,7 @@ class Session:
             if not group.from_first(group.rank == 0 and checkpoints.is_valid(saved)):
                 raise RunFailed(f"the checkpoint '{saved}' to go on from is not there or not whole")
             return saved
-        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
+        name = group.from_first(newest(order.folder) if group.rank == 0 else None)
         return order.folder / "latest" / name if name else None
 
     def goes_on_with(self, order: Train) -> bool:
@@ -113,8 +113,11 @@ class Session:
             self.step = done.step
             if self.average is not None:
                 self.average.add()
-            self._tell(done)
-            if done.step % every == 0 or done.step == order.until or done.step == order.total:
+            validates = done.step % every == 0 or done.step == order.until or done.step == order.total
+            self._note(done)
+            if validates or self.worker.due(EVENTS_EVERY_S):
+                self._tell()
+            if validates:
                 with self.average.in_place() if self.average is not None else nullcontext():
                     self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
@@ -167,11 +170,18 @@ class Session:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
 
-    def _tell(self, done: StepDone) -> None:
-        order = self.order
+    def _note(self, done: StepDone) -> None:
         self.worker.group.pulse.mark(done.step)
-        told = {"kind": "step", "key": order.key, "step": done.step, "until": order.until, "total": order.total}
-        self.worker.post(told | {"loss": done.loss, "lr": done.lr, "rows": done.rows}, every_s=EVENTS_EVERY_S)
+        self._untold.append((done.step, done.loss, done.lr, done.rows))
+
+    def _tell(self) -> None:
+        """All steps since the last such event, in one."""
+        if not self._untold:
+            return
+        order, (step, loss, lr, rows) = self.order, self._untold[-1]
+        told = {"kind": "step", "key": order.key, "step": step, "until": order.until, "total": order.total}
+        self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold})
+        self._untold = []
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
@@ -190,7 +200,8 @@ class Session:
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
             self.best_fresh = True
-        self.worker.post({"kind": "valid", "key": self.order.key, "step": done.step, "value": value, "loss": done.loss, "epoch": epoch})
+        told = {"kind": "valid", "key": self.order.key, "step": done.step, "total": self.order.total, "epoch": epoch}
+        self.worker.post(told | {"value": value, "loss": done.loss, "best": self.best, "over": self.is_over()})
 
     best_fresh = False
 
@@ -207,38 +218,30 @@ class Session:
         return group.from_first(found)
 
     def _save(self, order: Train, *, done: bool = True) -> None:
-        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
+        """The best step, then (when the training may go on) the state of now, then (when the order is done) what says that they are
+        there."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
-            best = checkpoints.save(folder / "best", self.best["step"], weights=self.best_weights, shard=None, facts=state, group=group)
-            if group.rank == 0:
-                np.save(folder / "valid.tmp.npy", self.best_logits_NC)
-                (folder / "valid.tmp.npy").rename(folder / "valid.npy")
-                checkpoints.keep_only(folder / "best", {best.name})
+            step, weights, logits_NC = self.best["step"], self.best_weights, self.best_logits_NC
+            checkpoints.save(folder / "best", step, weights=weights, predictions=logits_NC, facts=state, group=group)
             self.best_fresh, self.best_weights = False, None
         if order.resumable or not done:
-            weights = zero.whole_weights(self.engine.module, group.rank)
-            if weights is not None and self.average is not None:
-                weights |= self.average.state()
-            shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
-            now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
-            if group.rank == 0 and not order.keep_all:
+            average = self.average.state() if self.average is not None else None
+            held = states.collect(self.engine, group)
+            now = checkpoints.save(folder / "latest", self.step, states=held, weights=average, facts=state, group=group)
+            if not done and group.rank == 0:
                 checkpoints.keep_only(folder / "latest", {now.name})
         if group.rank == 0 and done:
-            result = {"step": self.step, "over": self.is_over(), **state} | ({"halved": order.halved} if order.halved else {})
-            write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
+            result = {**state, "over": self.is_over()} | ({"halved": order.halved} if order.halved else {})
+            settle(folder, self.step, result, resumable=order.resumable, keep_all=order.keep_all)
         group.barrier()
 
     def close(self) -> None:
-        """Free the engine; the process group stays."""
+        """Free the engine; the process group stays. Steps of an order that failed are told before."""
+        self._tell()
         self.engine.destroy()
         self.engine = None
-
-
-def _latest_name(folder: Path) -> str | None:
-    found = checkpoints.latest(folder)
-    return found.name if found else None
 
 
 class Pass:

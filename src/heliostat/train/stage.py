@@ -15,6 +15,7 @@ from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import opened
 from heliostat.train.batching import batches, interval
 from heliostat.train.config import VERSION, TrainConfig
+from heliostat.train.lacking import tell_lacking
 from heliostat.train.orders import Export, Train
 from heliostat.train.reference import write_losses
 
@@ -36,6 +37,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     curriculum = config.curriculum
     kept = curriculum.kept() if curriculum is not None else None
     train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=kept)
+    tell_lacking(train_rows, task, ctx)
     losses = None
     if curriculum is not None and curriculum.needs_losses:
         losses = ctx.folder / "reference-losses.npy"

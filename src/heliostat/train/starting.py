@@ -18,6 +18,7 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
     """The model as training starts from it: copied from the gang's, new head drawn, adapters in place; with all its bits to export it."""
     train, missing = order.train, worker.models.missing(order.model, order.labels, order.task)
     module = worker.models.fresh(order.model, order.labels, order.task, order.seed)
+    order.task.begin(module, missing, lambda: rows_of(order.train_rows, order.valid_rows, order.fold)[0].targets(order.task))
     if train.dropout is not None:
         models.set_dropout(module, train.dropout)
     if train.freeze:

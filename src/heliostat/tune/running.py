@@ -170,7 +170,7 @@ class Running:
         mark, source = corpus_mark(settings), source_of(own.model)
         corpus = ground.corpora[mark] if mark else ground.corpus
         fields = training(own.train, ctx=ctx, source=source, corpus=corpus, task=own.task, key=key)
-        return fields | {"metric": self.metric_name, "objectives": self.weighing.measured}
+        return fields | {"metric": self.metric_name, "objectives": self.weighing.measured, "settings": settings}
 
     def again(self, number: int, key: str, **changes: Any) -> dict[str, Any]:
         """The fields of trial `number`'s training, to be made once more in a folder of its own."""
@@ -213,6 +213,8 @@ class Running:
             self.alike = True
             self.decisions.stop()
         self._show(job, value, reply)
+        if reply.error is not None:
+            self.ctx.engine.tell({"kind": "failed", "key": f"{self.ctx.fingerprint}/{trial_name(job.trial)}", "error": reply.error})
         if time.monotonic() - self._mirrored >= MIRROR_EVERY_S:
             self.reflect(list(self.standings.trials.values()))
 

@@ -132,3 +132,40 @@ def test_a_model_that_is_none_leaves_no_config(folder: Path, capsys: pytest.Capt
     assert main(["init", "tickets.csv", "--model", "./nowhere"]) == 2
     assert "model.path" in capsys.readouterr().err
     assert not list(folder.glob("*.yaml"))
+
+
+def tagged_rows(scheme: str) -> list[tuple[list[str], list[str]]]:
+    ends = {"bio": ["B-LOC", "I-LOC"], "iob1": ["I-LOC", "I-LOC"], "bioes": ["B-LOC", "E-LOC"], "plain": ["NN", "VB"]}[scheme]
+    return [([f"w{i}", "river", "bank", "old"], ["O" if scheme != "plain" else "DT", *ends, "O"]) for i in range(60)]
+
+
+@pytest.mark.parametrize("scheme", ["bio", "iob1", "bioes", "plain"])
+def test_words_with_tags_in_lists(folder: Path, capsys: pytest.CaptureFixture[str], scheme: str) -> None:
+    lines = [json.dumps({"id": i, "words": words, "ner": tags}) for i, (words, tags) in enumerate(tagged_rows(scheme))]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    assert init("rows.jsonl") == 0
+    told = capsys.readouterr().err
+    assert "words: 'words'; tags: 'ner'" in told
+    assert ("LOC 60" in told) == (scheme != "plain")
+    run = read_config(Path("rows.yaml"))
+    assert (run.task.name(), run.task.scheme, run.task.max_tokens) == ("token_classification", scheme, 32)
+    assert (run.corpus.columns["tokens"], run.corpus.columns["tags"]) == ("words", "ner")
+    assert run.train.head_lr == 2e-3
+    assert main(["plan", "rows.yaml"]) == 0
+
+
+def test_a_word_per_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "\n\n".join("\n".join(f"{word} {tag}" for word, tag in zip(*row, strict=True)) for row in tagged_rows("bio"))
+    (folder / "train.conll").write_text(text)
+    assert init("train.conll") == 0
+    assert "looked at 60 rows (conll)" in capsys.readouterr().err
+    run = read_config(Path("train.yaml"))
+    assert run.corpus.sources[0].name() == "conll"
+    assert main(["plan", "train.yaml"]) == 0
+
+
+def test_words_without_any_span_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "train.conll").write_text("\n\n".join(f"w{i} O\nold O" for i in range(60)))
+    assert init("train.conll") == 2
+    assert "there is nothing to learn" in capsys.readouterr().err
+    assert not Path("train.yaml").exists()

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.samples_media import COLOURS, picture, pixels
+from contracts.media_samples import COLOURS, picture, pixels
 from heliostat.core import seeds
 from heliostat.corpus import blobs, reading
 from heliostat.corpus.config import CorpusConfig

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from contracts.samples_media import picture, pixels
+from contracts.media_samples import picture, pixels
 from heliostat.core import seeds
 from heliostat.corpus.sources import manifest
 from heliostat.corpus.sources.base import Bad, Row

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from contracts.samples_media import picture, pixels, recording, wave
+from contracts.media_samples import picture, pixels, recording, wave
 from heliostat.core import seeds
 from heliostat.corpus.sources.audio_folders import AudioFolders
 from heliostat.corpus.sources.base import Bad, Row

@@ -130,7 +130,7 @@ class Gang:
     def dismiss(self):
         self.closed.append("dismissed")
 
-    def close(self, wait_s=20.0):
+    def close(self, wait_s=20.0, *, leaving=None):
         self.closed.append(wait_s)
 
 
@@ -179,18 +179,13 @@ def test_trainings_that_are_interrupted_share_the_time_they_have_to_save(engine)
     assert engine.gangs == []
 
 
-def test_what_a_gang_tells_of_its_failures_is_shown(engine, monkeypatch):
+def test_what_a_gang_tells_of_its_failures_is_shown(engine):
     told, heard = [], []
     engine.show.message = told.append
     engine.listeners.append(heard.append)
     events = [{"kind": "told", "text": "gang-0: out of memory"}, {"kind": "step", "step": 3}]
-
-    def get(references, timeout):
-        engine._closing.set()
-        return [events]
-
-    monkeypatch.setattr(ray, "get", get)
-    engine._watch()
+    for event in events:
+        engine.tell(event)
     assert told == ["gang-0: out of memory"]
     assert heard == events
 

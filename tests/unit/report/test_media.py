@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from contracts.samples_media import RATE, picture, pixels, recording, wave
+from contracts.media_samples import RATE, picture, pixels, recording, wave
 from heliostat.core import seeds
 from heliostat.report.media import SIDE, shown
 from heliostat.report.sections.errors import Errors

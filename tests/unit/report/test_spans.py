@@ -10,6 +10,8 @@ import pytest
 from seqeval.metrics import classification_report
 
 from heliostat.core.tags import type_of
+from heliostat.report.cards import card
+from heliostat.report.sections.scores import Scores
 from heliostat.report.sections.spans import Spans
 
 
@@ -76,3 +78,11 @@ def test_other_tasks_and_plain_tags_have_no_such_section(evidence, tmp_path_fact
     assert Spans().render(load("sample").full(tmp_path_factory.mktemp("labels"))) == ""
     plain = replace(evidence, corpus=evidence.corpus.model_copy(update={"labels": ("O", *evidence.corpus.labels[2:])}))
     assert Spans().render(plain) == ""
+
+
+def test_the_rest_of_the_report_knows_that_words_are_tagged_and_the_base_has_no_score(evidence):
+    told = card(evidence, evidence.predictors[0])
+    assert told.startswith("---\npipeline_tag: token-classification\n")
+    assert "each word with one of 9 tags." in told
+    assert "always answers with one of its labels" not in told
+    assert "dashed" not in Scores().render(evidence)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as tf
 
-from contracts.samples_media import RATE, hearing, recording, wave
+from contracts.media_samples import RATE, hearing, recording, wave
 from heliostat.core import seeds
 from heliostat.engine import models
 from heliostat.engine.streams import processor

@@ -126,3 +126,18 @@ def test_depth_has_many_names(folder):
     (folder / "config.json").write_text('{"n_layers": 6}')
     assert ModelConfig(path=str(folder)).depth() == 6
     assert ModelConfig(path="package:no_such_package").depth() is None
+
+
+def test_an_adapted_model_is_what_made_it_and_not_its_files(folder):
+    class Made:
+        path, fingerprint = folder, "made"
+
+    class Coming:
+        fingerprint = "made"
+
+    given = ModelConfig(path="someone/some-model", layers=2)
+    made, coming = (config.Adapted.of(given, artifact()) for artifact in (Made, Coming))
+    assert made.identity() == coming.identity() == {"fingerprint": "made:2"}
+    assert made.folder() == folder
+    assert made.model_copy(update={"layers": 1}).layers == 1
+    assert config.Adapted(path=str(folder), made_by="other", layers=2).identity() != made.identity()

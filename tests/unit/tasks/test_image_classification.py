@@ -9,7 +9,7 @@ import torch
 import transformers as tf
 from PIL import Image
 
-from contracts.samples_media import SIDE, SMALL, picture, pixels, seeing
+from contracts.media_samples import SIDE, SMALL, picture, pixels, seeing
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
 from heliostat.engine import models

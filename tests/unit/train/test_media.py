@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import pipeline
 
-from contracts.samples_media import COLOURS, RATE, TONES, hearing, picture, pixels, recording, seeing, wave
+from contracts.media_samples import COLOURS, RATE, TONES, hearing, picture, pixels, recording, seeing, wave
 from heliostat.core import seeds
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource

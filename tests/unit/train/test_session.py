@@ -67,6 +67,55 @@ def test_a_training_learns_and_tells_its_curve(uninterrupted):
     assert result["best"]["value"] == min(point["value"] for point in result["curve"]) < result["curve"][0]["value"]
 
 
+def told(gang, kind):
+    return [event for event in gang.posted if event["kind"] == kind]
+
+
+def test_every_step_is_told_and_steps_before_the_validation_that_follows_them(ground, worker, tmp_path):
+    gang = worker()
+    turns = iter([False, True] * TOTAL)
+    gang.due = lambda every_s: next(turns)  # every second time comes too early
+    Train(**fields(ground, tmp_path, validate_every=1.0), until=TOTAL, settings={"train.batch": 6}).perform(gang)
+    (began,) = told(gang, "began")
+    assert (began["step"], began["total"], began["curve"], began["settings"]) == (0, TOTAL, [], {"train.batch": 6})
+    assert began["train"]["batch"] == 6
+    events = [event for event in gang.posted if event["kind"] != "began"]
+    groups = [[step for step, *_ in event["steps"]] if event["kind"] == "step" else event["step"] for event in events]
+    assert groups == [[1, 2], [3, 4], 4, [5], [6, 7], [8], 8]
+    for event in told(gang, "step"):
+        step, loss, lr, rows = event["steps"][-1]
+        assert (step, loss, lr, rows) == (event["step"], event["loss"], event["lr"], event["rows"])
+    assert [event["best"]["step"] for event in told(gang, "valid")] == [4, 8]
+
+
+def test_a_training_that_goes_on_from_disk_tells_where(ground, worker, tmp_path):
+    Train(**fields(ground, tmp_path), until=4).perform(worker())
+    gang = worker()
+    Train(**fields(ground, tmp_path), until=TOTAL).perform(gang)
+    (began,) = told(gang, "began")
+    assert began["step"] == 4
+    assert [point["step"] for point in began["curve"]] == [2, 4]
+    assert [step for event in told(gang, "step") for step, *_ in event["steps"]] == [5, 6, 7, 8]
+
+
+def test_the_last_steps_before_a_failure_are_told(ground, worker, tmp_path, monkeypatch):
+    share = session.Session._share
+
+    def broken(self, step):
+        if step == 3:
+            raise MemoryError
+        return share(self, step)
+
+    monkeypatch.setattr(session.Session, "_share", broken)
+    gang = worker()
+    gang.due = lambda every_s: False
+    with pytest.raises(MemoryError):
+        Train(**fields(ground, tmp_path, validate_every=9.0), until=TOTAL).perform(gang)
+    assert told(gang, "step") == []
+    gang.drop()
+    assert [step for event in told(gang, "step") for step, *_ in event["steps"]] == [1, 2, 3]
+
+
 def test_going_on_from_memory_is_the_same_training(ground, worker, tmp_path, uninterrupted):
     gang = worker()
     for until in (4, TOTAL):
@@ -95,7 +144,7 @@ def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, wo
 def test_a_broken_checkpoint_starts_again_and_ends_the_same(ground, worker, tmp_path, uninterrupted):
     folder = tmp_path / "parts"
     Train(**fields(ground, folder), until=4).perform(worker())
-    weights = folder / "latest" / "step-00000004" / "weights.safetensors"
+    weights = folder / "latest" / "step-00000004" / "states-00000.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     Train(**fields(ground, folder), until=TOTAL).perform(worker())
     assert_same(reached(folder), uninterrupted)
@@ -163,7 +212,7 @@ class ToldToLeave:
     def __getattr__(self, name):
         return getattr(self.worker, name)
 
-    def post(self, event, *, every_s=0.0):
+    def post(self, event):
         self.worker.group.pulse.leaving = event["step"] >= self.step
 
 
@@ -176,7 +225,8 @@ def test_a_training_that_is_told_to_leave_saves_in_the_middle_and_goes_on_from_t
     gang = worker()
     given.perform(gang)
     assert gang.group.pulse.step == TOTAL
-    assert min(event["step"] for event in gang.posted) == 4
+    assert told(gang, "began")[0]["step"] == 3
+    assert min(event["step"] for event in told(gang, "step")) == 4
     assert_same(reached(tmp_path / "parts"), uninterrupted)
 
 

@@ -47,7 +47,10 @@ def sweeping(tmp_path, monkeypatch):
     made = []
 
     def make(**config):
-        ctx = SimpleNamespace(folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=None, layout=Layout())
+        engine = SimpleNamespace(told=(heard := []), tell=heard.append)
+        ctx = SimpleNamespace(
+            folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=engine, layout=Layout()
+        )
         task = TextClassification(metric=config.pop("task_metric", "accuracy"))
         ground = Ground(Sections(TrainConfig(), ModelConfig(path="anywhere"), task), corpus)
         made.append(Running(TuneConfig(**{"trials": 4, "finalists": 2, **config}), ctx, ground))
@@ -108,6 +111,13 @@ def test_trials_end_as_the_ledger_says(sweeping):
     assert done[1].best_step == 8
 
 
+def test_whoever_listens_learns_what_a_trial_tries_and_that_it_failed(sweeping):
+    run = sweeping(max_identical_failures=9)
+    record(run, [good(0.5), bad("diverged", "the loss became nan")])
+    assert run.order_for(Job(0, 1)).settings == run.settings(0)
+    assert run.ctx.engine.told == [{"kind": "failed", "key": "mark/trial-0001", "error": "the loss became nan"}]
+
+
 def test_the_ledger_alone_gives_the_state_back(sweeping):
     run = sweeping()
     record(run, [good(0.5), good(0.8), good(0.6)])
@@ -160,7 +170,7 @@ def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping,
     record(run, [good(0.5), good(0.9), bad(), good(0.9), good(0.6)])
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2}) for _ in orders])
     monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
-    monkeypatch.setattr(finalists.checkpoints, "latest", lambda folder: folder)
+    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
     best = finalists.ranked(stage.trials_of(run))[:3]
     assert finalists.export(run, best) == [
         ("mark/trial-0001", "trial-0001", "mark/best-0"),

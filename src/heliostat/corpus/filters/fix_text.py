@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from typing import ClassVar
 
 from heliostat.corpus.filters.base import Base, Row
 
@@ -21,6 +22,8 @@ _BLANK_LINES = re.compile(r"\n{3,}")
 
 class FixText(Base):
     """Mends broken encodings, takes out HTML, evens out white space; changes texts and drops none."""
+
+    rewrites: ClassVar[bool] = True
 
     mojibake: bool = True
     """Mend text that was decoded wrongly (ftfy); also control characters and odd line ends."""

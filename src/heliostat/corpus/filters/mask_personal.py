@@ -31,6 +31,7 @@ class MaskPersonal(Base):
     """Replaces mail addresses, identity and card numbers and phone numbers by [EMAIL], [ID], [PHONE]."""
 
     hides: ClassVar[bool] = True
+    rewrites: ClassVar[bool] = True
 
     kinds: list[str] = Field(["email", "id", "phone"], min_length=1)
     """What is hidden: email, id, phone."""

@@ -47,7 +47,7 @@ def _classes(evidence: Evidence) -> str:
         return ""
     totals = {label: sum(c.get(label, 0) for c in evidence.balance.values()) for label in evidence.corpus.labels}
     shown = sorted(totals, key=lambda label: -totals[label])[:MAX_CLASSES]
-    everything = sum(totals.values()) or 1
+    everything = sum(evidence.corpus.rows.get(split, 0) for split in evidence.balance) or 1  # a row may have several
     rows = []
     for label in shown:
         counts = [(s, c[label]) for s, c in evidence.balance.items() if c.get(label)]

@@ -21,7 +21,7 @@ class Scores(Base):
 
     def render(self, evidence: Evidence) -> str:
         rows = evidence.corpus.rows.get("test", 0)
-        base = " The dashed line is the base." if evidence.base_model else ""
+        base = " The dashed line is the base." if evidence.base_model and evidence.base_model.scores else ""
         told = (
             f"Each model is scored on the same {plural(rows, 'test row') if rows else 'test rows'}. A dot is the value, its line the "
             f"95 % interval: models whose lines overlap widely are hard to tell apart.{base}"

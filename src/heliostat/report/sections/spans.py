@@ -89,18 +89,17 @@ def _types(ground: _Ground, evidence: Evidence) -> str:
     ship, kinds = evidence.verdict.ship, len(ground.kinds)
     others = [name for name in ground.predicted if name != ship]
     true_K = np.bincount(ground.actual.kind, minlength=kinds)
-    counted = {}
+    marked_K, right_K = {}, {}
     for name in (ship, *others):
-        found = ground.predicted[name].kind
-        counted[name] = np.bincount(found, minlength=kinds), np.bincount(found[ground.hits(name)], minlength=kinds)
+        kind_S = ground.predicted[name].kind
+        marked_K[name], right_K[name] = (np.bincount(each, minlength=kinds) for each in (kind_S, kind_S[ground.hits(name)]))
     rows = []
     for k in np.argsort(-true_K, kind="stable"):
-        said, right = (int(each[k]) for each in counted[ship])
-        true = int(true_K[k])
-        f1s = [_share(2 * counted[name][1][k], counted[name][0][k] + true) for name in (ship, *others)]
-        shares = [_share(right, said), _share(right, true), *f1s]
-        counts = [plain(f"{n:,}", n) for n in (true, said, right)]
-        rows.append([plain(ground.kinds[k]), *counts, *(plain(score(s), -1.0 if s is None else s) for s in shares)])
+        counts = [int(each_K[k]) for each_K in (true_K, marked_K[ship], right_K[ship])]
+        f1s = [_share(2 * right_K[name][k], marked_K[name][k] + true_K[k]) for name in (ship, *others)]
+        shares = [_share(counts[2], counts[1]), _share(counts[2], counts[0]), *f1s]
+        cells = [*(plain(f"{n:,}", n) for n in counts), *(plain(score(s), -1.0 if s is None else s) for s in shares)]
+        rows.append([plain(ground.kinds[k]), *cells])
     columns = [Column("type", numeric=False), Column("there are"), Column("marked"), Column("right")]
     columns += [Column(name) for name in ("precision", "recall", "F1")] + [Column(name, group="F1 of other models") for name in others]
     return table(columns, rows, caption=f"Spans of the test rows by type, as {ship} marks them")

@@ -6,7 +6,7 @@ Shapes: U units of a batch (rows, or the tokens that have a target), C labels.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from heliostat.core.family import Member
 
@@ -14,10 +14,13 @@ from heliostat.core.family import Member
 class Base(Member):
     """What is minimised: one loss per unit; the loop takes their weighted mean over the global batch.
 
-    `units` holds `logits` [U, C], `labels` [U] (indices; floats for a regression), `weight` [U], `names` (of the C labels),
-    `class_rows` [C] (training targets of each class, where targets are classes) and, when there is a teacher, `teacher` [U, C]
-    log-probabilities.
+    `units` holds `logits` [U, C], `labels` [U] (indices; 0 or 1 [U, C] where several names may apply; floats for a regression),
+    `weight` [U], where targets are classes their `names` and `class_rows` [C] (training targets of each), and when there is a
+    teacher, `teacher` [U, C] log-probabilities.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("labels", "tags", "likelihood")
+    """Tasks it can train, by what they answer with (`answers_are`): by default those whose units have one right index each."""
 
     needs_teacher: bool = False
     """Whether there must be a teacher's soft targets."""

@@ -1,0 +1,36 @@
+"""What tasks share that predict tokens: the units of their loss, and what is kept of an answer.
+
+Shapes: B rows of a batch, K places of a row that are looked at, U places that have a target, V words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heliostat.tasks.base import IGNORED
+
+
+def units(logits_BKV: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Places that have a target, taken out before anything is counted in float32: `logits` [U, V], `labels` [U], `weight` [U].
+
+    A place weighs what its row weighs, times the row's `stands_for` where a batch has it.
+    """
+    has_BK = batch["labels"] != IGNORED
+    weight_B = batch["weight"] * batch["stands_for"] if "stands_for" in batch else batch["weight"]
+    return {"logits": logits_BKV[has_BK], "labels": batch["labels"][has_BK], "weight": weight_B[:, None].expand(has_BK.shape)[has_BK]}
+
+
+def answers(logits_BKV: Any, batch: dict[str, Any]) -> Any:
+    """Sum of log-losses, number of targets, and UTF-8 bytes they stand for (0 when that is not known) [B, 3]; one row at a time,
+    for one row's logits in float32 are many."""
+    import torch
+
+    lost, counts = [], []
+    for logits_KV, labels_K in zip(logits_BKV, batch["labels"], strict=True):
+        has_K = labels_K != IGNORED
+        logits_UV, labels_U = logits_KV[has_K].float(), labels_K[has_K]
+        right_U = logits_UV.gather(1, labels_U[:, None])[:, 0]
+        lost.append((torch.logsumexp(logits_UV, 1) - right_U).sum())
+        counts.append(has_K.sum())
+    lost_B, count_B = torch.stack(lost), torch.stack(counts).to(torch.float32)
+    return torch.stack([lost_B, count_B, batch["bytes"].to(lost_B) if "bytes" in batch else torch.zeros_like(lost_B)], 1)

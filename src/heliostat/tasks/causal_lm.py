@@ -1,0 +1,291 @@
+"""Decoders that go on with a text: continued pretraining, and instruction tuning on conversations or on questions with answers.
+
+The loss is the mean over the tokens that are learnt: every token of a text and the one that ends it; of a conversation the
+answers alone, each with the token that ends it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from heliostat.core.errors import UserError, nearest
+from heliostat.core.provenance import locate
+from heliostat.core.values import text_of
+from heliostat.tasks import _chat, _likelihood, _text, _tokenizer
+from heliostat.tasks._chat import Message
+from heliostat.tasks.base import IGNORED, Base
+
+BETWEEN = "\n\n"
+"""Stands between what is asked and what it is about."""
+SPARE = 2
+"""Tokens by which a shortened question is shorter than it must be."""
+OF_CHATS = {"system": None, "chat_template": None, "turns": "all"}
+"""Options that a plain text has no use for, as they are when nothing is said."""
+
+
+class CausalLm(Base):
+    """Plain text, conversations or questions with answers, with any Hugging Face decoder; full or LoRA."""
+
+    auto: ClassVar[str] = "AutoModelForCausalLM"
+    answers_are: ClassVar[str] = "likelihood"
+    names_from: ClassVar[str | None] = None
+    base: ClassVar[Any] = "itself"
+    packs: ClassVar[bool] = True
+    pipeline_tag: ClassVar[str] = "text-generation"
+    processor_reads: ClassVar[tuple[str, ...]] = ("form", "chat_template")
+    together: ClassVar[int] = 4
+    untrained: ClassVar[str] = (
+        "Their answers lie beyond task.max_tokens, or the chat template cannot write them: raise task.max_tokens, set task.cut: start"
+        " to keep the end of a row, or look at the data."
+    )
+
+    form: Literal["text", "chat", "prompt"] = "text"
+    """text: every token is learnt; chat: conversations, of which the answers are learnt; prompt: a question and its answer."""
+    max_tokens: int = Field(512, ge=8, le=131_072)
+    """Longer rows are cut."""
+    cut: Literal["end", "start", "question"] = "end"
+    """Which end of a longer row is left out; question (with form prompt) shortens what is asked, and all else stays."""
+    context: bool = False
+    """With form prompt: a third column, `text_pair`, holds what the question is about; it may be empty."""
+    system: str | None = None
+    """Stands as system message before every conversation that has none."""
+    turns: Literal["all", "last"] = "all"
+    """Which answers of a conversation are learnt; the others are read only."""
+    chat_template: str | None = None
+    """A Jinja file, or a template itself, that takes the place of the tokenizer's own and is exported with the model."""
+    metric: str = "perplexity"
+    """Member of metrics that ranks models of this task."""
+    also: list[str] = Field(["token_loss", "bits_per_byte"])
+    """Further members of metrics that are reported."""
+
+    @field_validator("chat_template")
+    @classmethod
+    def _read(cls, value: str | None) -> str | None:
+        """The template is part of the config, not the place where it lies."""
+        return value if value is None or "{{" in value or "{%" in value else template_in(value)
+
+    @model_validator(mode="after")
+    def _of_one_form(self) -> Self:
+        idle = [name for name, unsaid in OF_CHATS.items() if self.form == "text" and getattr(self, name) != unsaid]
+        asks = ["context"] * self.context + ["cut"] * (self.cut == "question")
+        idle += asks if self.form != "prompt" else []
+        if idle:
+            forms = "prompt" if set(idle) <= set(asks) else "chat or prompt"
+            raise UserError(f"{', '.join(idle)}: rows of form {self.form} have no use for it. Leave it out, or set form: {forms}.")
+        return self
+
+    # The corpus
+
+    def columns(self) -> dict[str, str]:
+        if self.form == "text":
+            return {"text": "what is learnt"}
+        if self.form == "chat":
+            return {"messages": "a conversation: a list of {role, content}"}
+        about = {"text_pair": "what the question is about"} if self.context else {}
+        return {"text": "what is asked", **about, "target_text": "the answer"}
+
+    def row(self, values: dict[str, Any]) -> dict[str, Any] | str:
+        if self.form == "chat":
+            messages = _chat.messages_of(values["messages"])
+            return messages if isinstance(messages, str) else _kept(messages)
+        text, fault = text_of(values["text"])
+        if fault or self.form == "text":
+            return fault or {"text": text, "label": ""}
+        answer, no_answer = text_of(values["target_text"], "target_text")
+        about, no_about = text_of(values["text_pair"], "text_pair") if self.context else ("", None)
+        if no_about in ("missing_text_pair", "empty_text_pair"):
+            about, no_about = "", None
+        if no_about or no_answer:
+            return no_about or no_answer or ""
+        return {"text": text, "target_text": answer, "label": "", **({"text_pair": about} if self.context else {})}
+
+    def content(self, row: dict[str, Any]) -> str | bytes:
+        return BETWEEN.join(row[name] for name in ("text", "text_pair", "target_text") if row.get(name))
+
+    def answer(self, row: dict[str, Any]) -> str:
+        return ""  # one question may have many good answers
+
+    def revised(self, row: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+        if self.form != "chat":
+            return super().revised(row, change)
+        messages = _chat.messages_of(row["messages"])
+        assert not isinstance(messages, str), f"a row of the corpus holds {messages}"
+        return {**row, **_kept([{**message, "content": change(message["content"])} for message in messages])}
+
+    def is_revised(self) -> bool:
+        return True
+
+    def problems(self, model: Any) -> list[str]:
+        found = _text.too_long(self, model)
+        if _tokenizer.looks_both_ways(model):
+            found.append(f"task: causal_lm is for decoders, and '{model.path}' is an encoder, which sees what comes next. Use masked_lm.")
+        if self.form != "text" and self.chat_template is None and _tokenizer.lacks_template(model):
+            found.append(f"task.chat_template: {_chat.no_template(model.path)}")
+        return found
+
+    # The model
+
+    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
+        module, missing = super().model(folder, labels, layers, revision)
+        if labels is not None and _sees_ahead(module.config):
+            raise UserError(f"model.path: '{folder}' is an encoder, which sees what comes next. Take a decoder, or use masked_lm.")
+        return module, missing
+
+    def processor(self, folder: str) -> Any:
+        tokenizer = super().processor(folder)
+        if self.chat_template is not None:
+            tokenizer.chat_template = self.chat_template
+        return tokenizer
+
+    # Rows to batches to answers
+
+    def tokenise(self, columns: dict[str, list[Any]], processor: Any, labels: Sequence[str]) -> dict[str, list[Any]]:
+        """`labels` are the tokens that are learnt, each in its own place; `bytes` of text they stand for."""
+        talks = self.form == "prompt" or (self.form == "chat" and "messages" in columns)
+        rows = self._talks(columns, processor) if talks else _texts(columns["text"], processor)
+        part = slice(-self.max_tokens, None) if self.cut == "start" else slice(None, self.max_tokens)
+        ids = [row[part] for row, _ in rows]
+        learnt = [[token if mark else IGNORED for token, mark in zip(row[part], marks[part], strict=True)] for row, marks in rows]
+        told = [[token for token in row[1:] if token != IGNORED] for row in learnt]  # nothing stands before a first token
+        texts = processor.batch_decode(told, skip_special_tokens=True)
+        sizes = [float(len(text.encode("utf-8", "replace"))) for text in texts]
+        return {"input_ids": ids, "labels": learnt, "bytes": sizes, "units": [float(len(tokens)) for tokens in told]}
+
+    def _talks(self, columns: dict[str, list[Any]], processor: Any) -> list[_chat.Tokens]:
+        writer = _writer(processor, self.system, self.turns)
+        empty: _chat.Tokens = ([processor.eos_token_id or 0], [False])  # what cannot be written is one token that is not learnt
+        if self.form == "chat":
+            found = [_chat.messages_of(text) for text in columns["messages"]]
+            assert all(isinstance(each, list) for each in found), "a row of the corpus holds no conversation"
+            return [tokens or empty for tokens in writer.tokens([each for each in found if isinstance(each, list)])]
+        asked = _asked(columns)
+        rows = self._answered(asked, columns.get("target_text"), writer)
+        beyond = {i: len(row[0]) - self.max_tokens for i, row in enumerate(rows) if row is not None} if self.cut == "question" else {}
+        long = [i for i, tokens in beyond.items() if tokens > 0]
+        if long:
+            answers = columns.get("target_text")
+            shorter = [_shortened(asked[i], beyond[i], processor) for i in long]
+            again = self._answered(shorter, answers and [answers[i] for i in long], writer)
+            shortened = dict(zip(long, again, strict=True))
+            rows = [shortened.get(i, row) for i, row in enumerate(rows)]
+        return [tokens or empty for tokens in rows]
+
+    def _answered(self, asked: list[str], answers: list[str] | None, writer: _chat.Writer) -> list[_chat.Tokens | None]:
+        """Each question with its answer; without answers, with the prompt for one, of which nothing is learnt."""
+        questions = [[_said("user", text)] for text in asked]
+        if answers is None:
+            return [None if ids is None else (ids, [False] * len(ids)) for ids in writer.prompts(questions)]
+        return writer.tokens([[*each, _said("assistant", answer)] for each, answer in zip(questions, answers, strict=True)])
+
+    def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
+        return [0.0] * len(next(iter(columns.values())))  # an answer is a likelihood already
+
+    def collate(self, rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
+        """`kept` [K] are the places after which some row has a token to learn, `labels` [B, K] those tokens."""
+        import torch
+
+        batch: dict[str, Any] = {"input_ids": _text.padded(rows["input_ids"], processor.pad_token_id or 0)}
+        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and an attention mask would join them
+            batch["position_ids"] = _text.padded(rows["position_ids"], 0)
+        else:
+            batch["attention_mask"] = _text.mask(rows["input_ids"])
+        next_BT = _text.padded([[*row[1:], IGNORED] for row in rows["labels"]], IGNORED)
+        kept = torch.nonzero((next_BT != IGNORED).any(0))[:, 0]
+        batch["kept"] = kept if len(kept) else torch.tensor([next_BT.shape[1] - 1])
+        batch["labels"] = next_BT[:, batch["kept"]]
+        if "bytes" in rows:
+            batch["bytes"] = torch.as_tensor(rows["bytes"], dtype=torch.float32)
+        return batch
+
+    def logits(self, module: Any, batch: dict[str, Any]) -> Any:
+        """[B, K, V]: where nothing is learnt the vocabulary's logits are not worked out, when the model can leave them out."""
+        given = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+        kind: Any = type(_plain(module))
+        if _leaves_out(kind):
+            return module(**given, use_cache=False, logits_to_keep=batch["kept"]).logits
+        return module(**given, use_cache=False).logits[:, batch["kept"]]
+
+    def units(self, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
+        return _likelihood.units(logits, batch)
+
+    def answers(self, logits: Any, batch: dict[str, Any]) -> Any:
+        return _likelihood.answers(logits, batch)
+
+    def embed(self, module: Any, batch: dict[str, Any]) -> Any:
+        return _text.mean_pooled(module, batch)
+
+
+def template_in(path: str) -> str:
+    """The template that a file holds; `UserError` when it holds none."""
+    place = locate(path)
+    if not place.is_file():
+        near = nearest(place.name, [p.name for p in place.parent.iterdir()]) if place.parent.is_dir() else None
+        hint = f" Did you mean '{place.parent / near}'?" if near else ""
+        raise UserError(f"'{path}' is no file and no Jinja template.{hint}")
+    text = Path(place).read_text(encoding="utf-8")
+    if "{{" not in text and "{%" not in text:
+        raise UserError(f"'{path}' holds no Jinja template: there is no {{{{ or {{% in it.")
+    return text
+
+
+def _kept(messages: list[Message]) -> dict[str, Any]:
+    """The columns of a conversation."""
+    return {"messages": _chat.dump(messages), "text": _chat.text_of(messages), "label": ""}
+
+
+def _asked(columns: dict[str, list[Any]]) -> list[str]:
+    """What is asked, with what it is about."""
+    about = columns.get("text_pair", [""] * len(columns["text"]))
+    return [BETWEEN.join(filter(None, pair)) for pair in zip(columns["text"], about, strict=True)]
+
+
+def _shortened(text: str, beyond: int, processor: Any) -> str:
+    """The beginning of a text, `beyond` tokens and a little shorter: its last word may be cut into other tokens than before."""
+    ids = processor(text, add_special_tokens=False)["input_ids"]
+    return processor.decode(ids[: max(1, len(ids) - beyond - SPARE)])
+
+
+def _said(role: str, content: str) -> Message:
+    return {"role": role, "content": content.strip()}
+
+
+def _texts(texts: list[str], processor: Any) -> list[_chat.Tokens]:
+    """Each text with the token that ends it, all of which is learnt."""
+    end = processor.eos_token_id
+    if end is None:
+        where = processor.name_or_path
+        raise UserError(f"model.path: the tokenizer of '{where}' has no end-of-text token, so no model learns where to stop.")
+    encoded = processor(texts, padding=False, truncation=False, return_attention_mask=False)["input_ids"]
+    rows = [[*ids, end] if not ids or ids[-1] != end else list(ids) for ids in encoded]
+    return [(ids, [True] * len(ids)) for ids in rows]
+
+
+@lru_cache(maxsize=4)
+def _writer(processor: Any, system: str | None, turns: Any) -> _chat.Writer:
+    return _chat.Writer(processor, system, turns)
+
+
+def _plain(module: Any) -> Any:
+    """The model inside engines and adapters."""
+    while hasattr(module, "module"):
+        module = module.module
+    return module.get_base_model() if hasattr(module, "get_base_model") else module
+
+
+@lru_cache(maxsize=16)
+def _leaves_out(kind: type) -> bool:
+    """Whether a model can be told for which places logits are wanted."""
+    return "logits_to_keep" in inspect.signature(kind.forward).parameters  # type: ignore[attr-defined]
+
+
+def _sees_ahead(config: Any) -> bool:
+    """Whether a model of this config looks at what comes after a word."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    return config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)

@@ -1,0 +1,1 @@
+"""Where curves and results are shown while a run goes on: TensorBoard, MLflow, Weights & Biases."""

@@ -120,7 +120,7 @@ def diff(first: Path, second: Path) -> None:
 @click.option("--label", help="Column of the class; guessed when not given.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write the config; NAME.yaml when not given.")
 def init(data: Path, model: str | None, text: str | None, label: str | None, output: Path | None) -> None:
-    """Look at DATA (csv, jsonl, parquet, or class folders) and write a config that runs."""
+    """Look at DATA (csv, jsonl, parquet, or class folders of texts, pictures or recordings) and write a config that runs."""
     from heliostat.commands.init import init as write_config
 
     write_config(data, model=model, text=text, label=label, output=output)

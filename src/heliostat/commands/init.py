@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from heliostat.commands import init_words
+from heliostat.commands import init_media, init_words
 from heliostat.commands.sample import Sample, class_counts, guess_label, guess_text, is_mostly_chinese, look
 from heliostat.config import read_config
 from heliostat.core.errors import UserError
@@ -31,6 +31,10 @@ LOWEST_CLASS_ROWS = 10
 
 def init(data: Path, *, model: str | None, text: str | None, label: str | None, output: Path | None) -> None:
     """Write the config and say what was found."""
+    media = init_media.media(data)
+    if media is not None:
+        _init_media(data, output, media, init_media.choose_model(model, media))
+        return
     sample = look(data)
     target, name = _place(data, output)
     words = init_words.tagged(sample) if text is None and label is None else None
@@ -80,6 +84,17 @@ def _init_words(target: Path, name: str, sample: Sample, words: init_words.Tagge
     click.echo(f"cut at {tokens} tokens. Next: heliostat plan {target}", err=True)
     click.echo(str(target))
     warn(model, ["".join(row) for row in words.rows], Counter())
+
+
+def _init_media(data: Path, output: Path | None, media: init_media.Found, model: str) -> None:
+    """Write the config of pictures or recordings and say what was found."""
+    target, name = _place(data, output)
+    _write(target, init_media.config_text(target, name, data, media, model))
+    common = ", ".join(f"{label} {count:,}" for label, count in media.classes.most_common(6))
+    click.echo(f"found {media.classes.total():,} files ({media.source}), {len(media.classes)} classes: {common}", err=True)
+    click.echo(f"next: heliostat plan {target}", err=True)
+    click.echo(str(target))
+    warn(model, [], media.classes)
 
 
 def choose_model(given: str | None) -> str:

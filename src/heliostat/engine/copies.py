@@ -19,7 +19,7 @@ class Original:
         self._tensors: list[Any] = []
         try:
             self._skeleton: bytes | None = self._pickled()
-        except (pickle.PicklingError, AttributeError, TypeError):  # a function made on the spot, an open file
+        except (pickle.PicklingError, AttributeError, TypeError, RuntimeError):  # a function made on the spot, an open file, a weight norm
             self._skeleton = None
 
     def copy(self) -> Any:

@@ -172,8 +172,8 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
     depth = getattr(depth_config(module), "num_hidden_layers", None)
     for parent in module.modules():
         for name, child in parent.named_children():
-            if isinstance(child, torch.nn.ModuleList) and len(child) == depth:
-                return parent, name, child
+            if isinstance(child, torch.nn.ModuleList) and len(child) == depth and any(p.ndim == 2 for p in child.parameters()):
+                return parent, name, child  # a list without a matrix is a stack of convolutions before the encoder
     told = "encoder layers" if depth is None else f"{depth} encoder layers"
     raise UserError(
         f"model: no list of {told} was found in {type(module).__name__}; distil.layers, train.freeze and train.layer_decay need one."

@@ -35,23 +35,25 @@ def listened_to(data: bytes) -> tuple[str | None, str, float]:
     """
     import soundfile
 
-    read, loudest = 0, 0
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            frames, rate = file.frames, file.samplerate
-            digest.update(f"{rate}x{file.channels}".encode())
-            while len(block := file.read(BLOCK, dtype="int16")):
-                read += len(block)
-                loudest = max(loudest, int(np.abs(block.astype(np.int32)).max()))
-                digest.update(block.tobytes())
+        file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.LibsndfileError:
-        return ("broken_audio" if read else "not_audio"), "", 0.0
+        return "not_audio", "", 0.0
+    with file:
+        digest = hashlib.blake2b(f"{file.samplerate}x{file.channels}".encode(), digest_size=16)
+        read, is_silent = 0, True
+        try:
+            while len(block := file.read(BLOCK, dtype="float32")):  # files of floats give nothing but zeros as whole numbers
+                read += len(block)
+                is_silent = is_silent and not block.any()
+                digest.update((block * 32768).clip(-32768, 32767).astype(np.int16).tobytes())
+        except soundfile.LibsndfileError:
+            return "broken_audio", "", 0.0
+        if read < file.frames:
+            return "broken_audio", "", 0.0
     if read == 0:
         return "empty_audio", "", 0.0
-    if read < frames:
-        return "broken_audio", "", 0.0
-    return ("silent_audio" if loudest == 0 else None), digest.hexdigest(), read / rate
+    return ("silent_audio" if is_silent else None), digest.hexdigest(), read / file.samplerate
 
 
 def clip(data: bytes, rate: int, seconds: float) -> np.ndarray:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from contracts.media_samples import hearing, picture, pixels, recording, seeing, wave
 from heliostat.cli import main
 from heliostat.commands.tiny import write_model
 from heliostat.config import read_config
+from heliostat.core import seeds
 
 WORDS = (("app crashes often", "technical"), ("invoice is wrong", "billing"))
 ROWS = [(f"ticket {i}: the {WORDS[i % 2][0]}", WORDS[i % 2][1], str(i)) for i in range(60)]
@@ -85,6 +87,27 @@ def test_class_folders(folder: Path) -> None:
         (place / f"{number}.txt").write_text(text)
     assert init("letters") == 0
     expect("letters.yaml", "text", "label", "class_folders")
+
+
+@pytest.mark.parametrize(("part", "kind"), [("image", "vit"), ("image", "resnet"), ("audio", "whisper")])
+def test_folders_of_pictures_and_recordings(folder: Path, part: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = seeds.rng(1, "test", "init")
+    for label in ("a", "b"):
+        place = folder / "media" / label
+        place.mkdir(parents=True)
+        for i in range(12):
+            data = picture(pixels(rng)) if part == "image" else recording(wave(rng, 0.3))
+            (place / f"{i}.{'png' if part == 'image' else 'wav'}").write_bytes(data)
+        (place / "readme.txt").write_text("where they came from")
+    assert main(["init", "media"]) == 2
+    assert "Name one with --model" in capsys.readouterr().err
+    model = (seeing if part == "image" else hearing)(folder / "model", kind)
+    assert main(["init", "media", "--model", model]) == 0
+    run = read_config(Path("media.yaml"))
+    assert run.task.name() == f"{part}_classification"
+    assert (run.corpus.sources[0].name(), run.corpus.sources[0].paths) == (f"{part}_folders", ["media"])
+    assert (run.distil is None) == (kind == "resnet"), "a ResNet has no list of layers to take some of"
+    assert "24 files" in capsys.readouterr().err
 
 
 def test_another_encoding_is_found(folder: Path) -> None:

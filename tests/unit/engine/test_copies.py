@@ -50,3 +50,13 @@ def test_what_can_be_pickled_is_not_copied_deeply(monkeypatch):
     original = Original(Tied())
     monkeypatch.setattr(copy, "deepcopy", None)
     assert isinstance(original.copy(), Tied)
+
+
+def test_a_weight_norm_cannot_be_pickled_and_is_copied_deeply():
+    module = torch.nn.Sequential(torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv1d(4, 4, 3)))
+    made = Original(module).copy()
+    values = torch.randn(1, 4, 9)
+    assert torch.equal(made(values), module(values))
+    with torch.no_grad():
+        made[0].parametrizations.weight.original1.zero_()
+    assert not torch.equal(made(values), module(values))

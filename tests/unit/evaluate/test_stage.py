@@ -3,15 +3,18 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from heliostat.artifacts import Scores
+from heliostat.artifacts import Corpus, Scores
 from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.family import build
 from heliostat.evaluate.config import EvaluateConfig
 from heliostat.evaluate.stage import read_rows, score
+from heliostat.tasks.image_classification import ImageClassification
 
+LABELS = ("art", "money", "sport")
 GENERAL = {"general": {"use": "retrieval", "max_pairs": 20}}
 
 
@@ -64,6 +67,22 @@ def test_long_training_data_is_thinned_out_evenly_for_the_base(room):
     assert room.ctx.engine.calls[:3] == [("embed", "base", 10), ("embed", "base", 10), ("embed", "base", 90)]
     rows = read_rows(room.corpus, "train", room.task, 10)
     assert (rows.inputs["text"][0].split()[1:], rows.inputs["text"][-1].split()[1:]) == (["train", "0", "0"], ["train", "1", "79"])
+
+
+def test_bytes_stay_in_the_files_but_for_the_rows_that_are_timed(tmp_path):
+    for split, files in (("train", 1), ("test", 3)):
+        (tmp_path / split).mkdir()
+        for part in range(files):
+            rows = range(10 * part, 10 * part + 10)
+            table = pa.table({"image": pa.array([bytes([i]) for i in rows], pa.large_binary()), "label": [LABELS[i % 3] for i in rows]})
+            pq.write_table(table, tmp_path / split / f"{part}.parquet", row_group_size=4)
+    corpus = Corpus(fingerprint="c", path=tmp_path, labels=LABELS, rows={"train": 10, "test": 30}, dropped={}, read=40)
+    rows = read_rows(corpus, "test", ImageClassification())
+    assert rows.inputs == {}
+    assert rows.targets.tolist() == [i % 3 for i in range(30)]
+    assert rows.first(12) == {"image": [bytes([i]) for i in range(12)]}
+    assert rows.first(99) == {"image": [bytes([i]) for i in range(30)]}
+    assert read_rows(corpus, "test", ImageClassification(), 3).targets.tolist() == [0 % 3, 14 % 3, 29 % 3]
 
 
 def test_the_domain_sentence_speaks_of_the_base_only_when_it_is_there(room):

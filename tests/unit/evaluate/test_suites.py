@@ -162,3 +162,26 @@ def test_probe_names_the_columns_that_are_missing(tmp_path):
     (problem,) = probe.problems()
     assert problem.startswith("text: ")
     assert "Did you mean 'texts'?" in problem
+
+
+def test_a_probe_of_pictures_hands_over_bytes_evenly_spaced(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            (tmp_path / label / f"{i:02d}.png").write_bytes(f"{label} {i}".encode())
+    suite = Probe(source={"use": "image_folders", "paths": str(tmp_path)}, max_rows=20)
+    assert suite.problems() == []
+    inputs, labels = suite.rows
+    assert len(inputs) == 20
+    assert inputs[0] == b"cat 0"
+    assert inputs[-1] == b"dog 19"
+    assert labels == ["cat"] * 10 + ["dog"] * 10
+    asked = []
+
+    def embed(predictor, given, *, task):
+        asked.extend(given)
+        return np.array([[1.0, 0.0] if data.startswith(b"cat") else [0.0, 1.0] for data in given])
+
+    scores = suite.score(None, engine=SimpleNamespace(embed=embed), task=None, seed=1, resamples=100)
+    assert asked == inputs
+    assert scores["accuracy"].value == 1.0

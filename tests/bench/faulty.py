@@ -16,11 +16,11 @@ class Faulty(Base):
     fault: Literal["none", "nan", "exception", "slow"] = "none"
     """What goes wrong."""
 
-    def per_row(self, logits: Any, batch: dict[str, Any]) -> Any:
+    def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
-        losses = F.cross_entropy(logits.float(), batch["labels"], reduction="none")
-        if not logits.requires_grad:
+        losses = F.cross_entropy(units["logits"].float(), units["labels"], reduction="none")
+        if not units["logits"].requires_grad:
             return losses
         if self.fault == "exception":
             raise RuntimeError("a fault on purpose")

@@ -115,7 +115,11 @@ def loop_of(settings: dict[str, Any], data: SimpleNamespace, seed: int) -> tuple
         return optimizer.lr * schedule.factor(step, steps)
 
     engine = PlainEngine(module, optimizer.build(groups, 0))
-    return Loop(engine, lambda batch: module(batch["x"]), objective.per_row, share, lr, Group(), seed), steps
+
+    def total(batch: dict[str, Any]) -> Any:
+        return objective.per_unit({**batch, "logits": module(batch["x"])}).sum()
+
+    return Loop(engine, total, share, lr, Group(), seed), steps
 
 
 def train(settings: dict[str, Any], data: SimpleNamespace, seed: int) -> tuple[list[int], float, float]:

@@ -33,15 +33,15 @@ class OnPurpose(Base):
     pause_s: float = 0.0
     """Seconds that each forward pass takes longer."""
 
-    def per_row(self, logits: Any, batch: dict[str, Any]) -> Any:
+    def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
         global passes
         passes += 1
         time.sleep(self.pause_s)
-        if self.fault != "none" and self._is_due(len(logits)):
+        if self.fault != "none" and self._is_due(len(units["labels"])):
             self._fail()
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="none")
+        return F.cross_entropy(units["logits"].float(), units["labels"], reduction="none")
 
     def _is_due(self, rows: int) -> bool:
         import torch.distributed as dist

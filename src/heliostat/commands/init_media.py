@@ -31,7 +31,7 @@ class Found:
 
 
 def media(data: Path) -> Found | None:
-    """The pictures or recordings in the class folders of `data`, whichever are more; None when it holds tables or fewer than two classes."""
+    """The pictures or recordings in the class folders of `data`, whichever are more; None for tables or fewer than two classes."""
     tables = tuple(end for ends in SUFFIXES.values() for end in ends)
     if not data.is_dir() or any(p.name.removesuffix(".gz").endswith(tables) for p in data.iterdir() if p.is_file()):
         return None
@@ -47,8 +47,8 @@ def choose_model(given: str | None, found: Found) -> str:
     if given is not None:
         return given
     raise UserError(
-        f"'{found.source}' was found, and no pretrained model for {found.part} is installed. Name one with --model: a folder with config.json"
-        f" and *.safetensors, or a hub id such as {MODELS[found.part]}."
+        f"'{found.source}' was found, and no pretrained model for {found.part} is installed. Name one with --model: a folder with"
+        f" config.json and *.safetensors, or a hub id such as {MODELS[found.part]}."
     )
 
 

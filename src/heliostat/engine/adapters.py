@@ -23,7 +23,8 @@ def put_in(module: Any, adapter: Any, missing: list[str], seed: int) -> Any:
 def head_of(module: Any, missing: list[str]) -> list[str]:
     """Names of the children that hold what the pretrained model did not have; what is beside its body when it had everything.
 
-    A model that is its own body (T5) has nothing beside it. A child that predicts words is none of them: its weights are those of the embeddings, and a copy would part them.
+    A model that is its own body (T5) has nothing beside it. A child that predicts words is none of them: its weights are those of the
+    embeddings, and a copy would part them.
     """
     prefix, words = module.base_model_prefix, module.get_output_embeddings()
     found = sorted({name.split(".", 1)[0] for name in missing if not name.startswith(prefix + ".")})

@@ -14,8 +14,8 @@ from heliostat.commands.schema import schema
 from heliostat.commands.tiny import write_model
 from heliostat.core.errors import GateFailed, RunFailed, UserError
 from heliostat.core.manifest import read_json
-from tiny_decoder import write_decoder
 from heliostat.core.settings import read_tree
+from tiny_decoder import write_decoder
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

@@ -28,7 +28,7 @@ from heliostat.engine.packing import pack
 CAPACITIES = (512, 1024, 2048, 4096)
 CAPACITY, DOCUMENTS, PACKED = 1024, 16, 8
 """Tokens of a row, documents of a padded batch, rows of a packed one: about as many trained tokens in both."""
-PAIRS, ROWS = 7, 32
+PAIRS, ROWS = 7, 16
 """Timed pairs, and the packed rows whose documents one pair trains on, each side once."""
 WORDS = 4096
 
@@ -133,14 +133,16 @@ class Side:
 
 
 def summed(found_BTV: torch.Tensor, labels_BT: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """(sum of the losses, targets)."""
     targets = labels_BT[:, 1:].flatten()
     loss = torch.nn.functional.cross_entropy(found_BTV[:, :-1].flatten(0, 1), targets, ignore_index=UNTRAINED, reduction="sum")
     return loss, int((targets != UNTRAINED).sum())
 
 
 def batches(table: pa.Table, order: np.ndarray, size: int) -> list[dict[str, list[Any]]]:
+    """The rows in that order, in batches of about `size`, none of them a small rest."""
     rows = Chunks(table)
-    return [rows.take(order[i : i + size]).to_pydict() for i in range(0, len(order), size)]
+    return [rows.take(part).to_pydict() for part in np.array_split(order, round(len(order) / size))]
 
 
 def test_packing_rate(tmp_path: Path) -> None:

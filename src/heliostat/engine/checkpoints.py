@@ -1,9 +1,9 @@
 """Checkpoints that are whole or not there.
 
-temp folder -> files of every rank -> fsync -> barrier -> `MANIFEST.json` (step, world size, bytes and sha256 of each
-file, and a seal over all of that) -> rename. "Latest" is found by scanning for valid manifests, never stored as truth;
-an invalid one is kept aside as `.corrupt` and the one before it is used. Weights are safetensors; optimiser shards are
-opened only when their hashes match the manifest in the run directory.
+temp folder -> files of every rank, each with its bytes and sha256 -> fsync -> `MANIFEST.json` (step, world size, those facts,
+and a seal over all of that) -> rename. "Latest" is found by scanning for valid manifests, never stored as truth; an invalid
+one is kept aside as `.corrupt` and the one before it is used. Tensors are safetensors, all else is JSON: nothing that is
+opened can run code.
 """
 
 from __future__ import annotations
@@ -14,46 +14,80 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync, write_json
 
 MANIFEST = "MANIFEST.json"
+PREDICTIONS = "predictions.npy"
 PATTERN = re.compile(r"^step-(\d{8})$")
+FORMAT = 2
+"""Of what is in a checkpoint's folder; one of another format is as good as none."""
 
 
-def save(folder: Path, step: int, *, weights: dict[str, Any] | None, shard: Any, facts: dict[str, Any], group: Any) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    *,
+    weights: dict[str, Any] | None = None,
+    states: tuple[dict[str, Any], dict[str, Any]] | None = None,
+    predictions: np.ndarray | None = None,
+    facts: dict[str, Any],
+    group: Any,
+) -> Path:
     """Save a checkpoint of `step` below `folder`; called by every rank.
 
-    `weights` (rank 0 only) are CPU tensors by name, `shard` is this rank's optimiser state or None, `group` has `rank`,
-    `world` and `barrier()`. Returns the checkpoint's folder.
+    `weights` (CPU tensors by name) and `predictions` are rank 0's, `states` is what `engine.states.collect` gave this rank;
+    `group` has `rank`, `world`, `barrier()` and `gather()`. Returns the checkpoint's folder.
     """
-    import torch
-    from safetensors.torch import save_file
-
     final = at(folder, step)
     temporary = folder / f".{final.name}.tmp"
     if group.rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     group.barrier()
-    if weights is not None:
-        save_file(weights, temporary / "weights.safetensors", metadata={"step": str(step)})
-        sync(temporary / "weights.safetensors")
-    if shard is not None:
-        path = temporary / f"optimizer-{group.rank:05d}.pt"
-        torch.save(shard, path)
-        sync(path)
-    group.barrier()
+    written = []
+    if weights is not None and group.rank == 0:
+        written.append(_tensors(temporary / "weights.safetensors", weights, {"step": str(step)}))
+    if states is not None:
+        path = temporary / f"states-{group.rank:05d}.safetensors"
+        written.append(_tensors(path, states[0], {"notes": json.dumps(states[1])}))
+    if predictions is not None and group.rank == 0:
+        np.save(temporary / PREDICTIONS, predictions)
+        written.append(_told(temporary / PREDICTIONS))
+    files = dict(sorted(told for each in group.gather(written) for told in each))
     if group.rank == 0:
-        files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in sorted(temporary.iterdir())}
-        manifest = {"step": step, "world": group.world, "files": files, **facts}
+        manifest = {"format": FORMAT, "step": step, "world": group.world, "files": files, **facts}
         write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)}, durable=False)
         sync(temporary / MANIFEST)
         sync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.rename(final)
-        sync(folder)
+        _put_in_place(temporary, final)
     group.barrier()
     return final
+
+
+def _tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> tuple[str, dict[str, Any]]:
+    from safetensors.torch import save_file
+
+    save_file(tensors, path, metadata=metadata)
+    return _told(path)
+
+
+def _told(path: Path) -> tuple[str, dict[str, Any]]:
+    """A file's name and what the manifest says of it, once it is on disk."""
+    sync(path)
+    return path.name, {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    """Rename; a checkpoint of the same step gives way only then."""
+    before = final.with_name(f".{final.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
+    if final.exists():
+        final.rename(before)
+    temporary.rename(final)
+    sync(final.parent)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def at(folder: Path, step: int) -> Path:
@@ -77,7 +111,7 @@ def latest(folder: Path, *, repair: bool = True) -> Path | None:
 def is_valid(checkpoint: Path) -> bool:
     """Whether the manifest is as it was written, and every file it names is there with its bytes and hash."""
     manifest = read_json(checkpoint / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.pop("seal", None) != fingerprint(manifest):
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != fingerprint(manifest) or manifest.get("format") != FORMAT:
         return False
     for name, fact in manifest["files"].items():
         path = checkpoint / name
@@ -98,11 +132,9 @@ def weights(checkpoint: Path) -> dict[str, Any]:
     return load_file(checkpoint / "weights.safetensors")
 
 
-def shard(checkpoint: Path, rank: int) -> Any:
-    """The optimiser state `rank` saved. Its hash was checked against the manifest by `latest`."""
-    import torch
-
-    return torch.load(checkpoint / f"optimizer-{rank:05d}.pt", map_location="cpu", weights_only=False)
+def state_files(checkpoint: Path) -> list[Path]:
+    """The files of `engine.states`, one for each rank that wrote one."""
+    return [checkpoint / name for name in facts(checkpoint)["files"] if name.startswith("states-")]
 
 
 def keep_only(folder: Path, keep: set[str]) -> None:

@@ -1,6 +1,6 @@
 """DeepSpeed: its config from a layout, its engine, and whole weights out of its partitions.
 
-The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoints are ours, so its own are not used.
+The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoints are ours (`states.py`), so its own are not used.
 """
 
 from __future__ import annotations
@@ -63,7 +63,15 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
 
         return PlainEngine(module, optimizer, accumulation=plan.accumulation, clip=plan.clip)
     engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
+    _forget_rehearsal(engine.optimizer)
     return engine
+
+
+def _forget_rehearsal(optimizer: Any) -> None:
+    """With 16 bits and ZeRO 0 DeepSpeed makes an update without gradients to allocate states: it counts as a step and decays weights."""
+    if hasattr(optimizer, "fp32_groups"):
+        optimizer.refresh_fp32_params()
+        optimizer.optimizer.state.clear()
 
 
 def _deepspeed() -> Any:
@@ -105,20 +113,3 @@ def whole_weights(module: Any, rank: int) -> dict[str, Any] | None:
 
 def _copies(named: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: p.detach().to("cpu", copy=True).float().contiguous() for name, p in named}
-
-
-def optimizer_shard(engine: Any) -> Any:
-    """This rank's optimiser state, as DeepSpeed's own optimiser describes it."""
-    return engine.optimizer.state_dict()
-
-
-def load_optimizer_shard(engine: Any, shards: list[Any], stage: int) -> None:
-    """Put saved state back; `shards` are those of all ranks in rank order (with ZeRO 0 only this rank's is read)."""
-    shares = [group.get(LR_SCALE) for group in engine.optimizer.param_groups]
-    if stage == 0:
-        engine.optimizer.load_state_dict(shards[0])
-    else:
-        engine.optimizer.load_state_dict(shards, load_optimizer_states=True, load_from_fp32_weights=True)
-    for group, share in zip(engine.optimizer.param_groups, shares, strict=True):
-        if share is not None:  # those of the settings, which a training that goes on from another one's state does not share
-            group[LR_SCALE] = share

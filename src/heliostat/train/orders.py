@@ -18,7 +18,8 @@ from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
-from heliostat.train.session import RESULT, Session
+from heliostat.train.reached import RESULT, best_step
+from heliostat.train.session import Session
 from heliostat.train.starting import trainable
 
 
@@ -107,7 +108,7 @@ class Export(Training):
     def perform(self, worker: Any) -> dict[str, Any]:
         if worker.group.rank:
             return {}
-        best = checkpoints.latest(self.folder / "best")
+        best = best_step(self.folder)
         assert best is not None, f"no valid best step in {self.folder}"
         module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)

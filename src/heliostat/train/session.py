@@ -12,20 +12,19 @@ import numpy as np
 
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
-from heliostat.core.manifest import write_json
-from heliostat.engine import checkpoints, zero
+from heliostat.engine import checkpoints, states, zero
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
+from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
-RESULT = "result.json"
 EVENTS_EVERY_S = 0.5
 NAMED_ROWS = 5
 """Rows of a batch that are named when it is bad."""
@@ -63,11 +62,8 @@ class Session:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
         saved = self._saved()
-        facts = checkpoints.facts(saved) if saved else {}
-        if saved and facts["world"] == group.world:
-            module.load_state_dict(checkpoints.weights(saved), strict=False)
-        elif saved:
-            saved = None  # another world size: its optimiser shards do not fit, the training starts again
+        if saved:
+            states.load_weights(module, saved)
         module.to(group.device)
         train = order.train
         rows, count = order.rows_at_once(), order.passes(group.world)
@@ -77,10 +73,10 @@ class Session:
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)
         if saved:
+            states.restore(engine, saved)
+            facts = checkpoints.facts(saved)
             if self.average is not None:
                 self.average.load(checkpoints.weights(saved), facts["step"])
-            ranks = range(group.world) if order.zero else [group.rank if (saved / f"optimizer-{group.rank:05d}.pt").exists() else 0]
-            zero.load_optimizer_shard(engine, [checkpoints.shard(saved, r) for r in ranks], order.zero)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
@@ -94,7 +90,7 @@ class Session:
             if not group.from_first(group.rank == 0 and checkpoints.is_valid(saved)):
                 raise RunFailed(f"the checkpoint '{saved}' to go on from is not there or not whole")
             return saved
-        name = group.from_first(_latest_name(order.folder / "latest") if group.rank == 0 else None)
+        name = group.from_first(newest(order.folder) if group.rank == 0 else None)
         return order.folder / "latest" / name if name else None
 
     def goes_on_with(self, order: Train) -> bool:
@@ -226,23 +222,18 @@ class Session:
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
-            best = checkpoints.save(folder / "best", self.best["step"], weights=self.best_weights, shard=None, facts=state, group=group)
-            if group.rank == 0:
-                np.save(folder / "valid.tmp.npy", self.best_logits_NC)
-                (folder / "valid.tmp.npy").rename(folder / "valid.npy")
-                checkpoints.keep_only(folder / "best", {best.name})
+            step, weights, logits_NC = self.best["step"], self.best_weights, self.best_logits_NC
+            checkpoints.save(folder / "best", step, weights=weights, predictions=logits_NC, facts=state, group=group)
             self.best_fresh, self.best_weights = False, None
         if order.resumable or not done:
-            weights = zero.whole_weights(self.engine.module, group.rank)
-            if weights is not None and self.average is not None:
-                weights |= self.average.state()
-            shard = zero.optimizer_shard(self.engine) if order.zero or group.rank == 0 else None
-            now = checkpoints.save(folder / "latest", self.step, weights=weights, shard=shard, facts=state, group=group)
-            if group.rank == 0 and not order.keep_all:
-                checkpoints.keep_only(folder / "latest", {now.name})
+            mean = self.average.state() if self.average is not None and group.rank == 0 else None
+            held = states.collect(self.engine, group)
+            now = checkpoints.save(folder / "latest", self.step, weights=mean, states=held, facts=state, group=group)
         if group.rank == 0 and done:
-            result = {"step": self.step, "over": self.is_over(), **state} | ({"halved": order.halved} if order.halved else {})
-            write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
+            halved = {"halved": order.halved} if order.halved else {}
+            settle(folder, {"step": self.step, "over": self.is_over(), **state, **halved})
+        if group.rank == 0 and (order.resumable or not done) and not order.keep_all:
+            checkpoints.keep_only(folder / "latest", {now.name})
         group.barrier()
 
     def close(self) -> None:
@@ -250,11 +241,6 @@ class Session:
         self._tell()
         self.engine.destroy()
         self.engine = None
-
-
-def _latest_name(folder: Path) -> str | None:
-    found = checkpoints.latest(folder)
-    return found.name if found else None
 
 
 class Pass:

@@ -15,10 +15,10 @@ import numpy as np
 from heliostat.artifacts import Confirmation, Confirmed, Interval, Model, Trial
 from heliostat.core import seeds
 from heliostat.core.errors import RunFailed
-from heliostat.engine import checkpoints
 from heliostat.engine.orders import Reply
 from heliostat.train.batching import batches
 from heliostat.train.orders import Export, Train
+from heliostat.train.reached import best_step
 from heliostat.train.stage import exported
 from heliostat.train.starting import rows_of
 from heliostat.tune.config import Confirm
@@ -140,7 +140,7 @@ def export(run: Running, finalists: list[Trial]) -> list[Model]:
     engine, folder = run.ctx.engine, run.ctx.folder
     outs = [folder / "models" / trial_name(t.number) for t in finalists]
     fields = [run.fields(t.number) for t in finalists]
-    lost = [own for own in fields if checkpoints.latest(own["folder"] / "best") is None]
+    lost = [own for own in fields if best_step(own["folder"]) is None]
     for own, trial in ((own, t) for own, t in zip(fields, finalists, strict=True) if own in lost):
         (own["folder"] / "result.json").unlink(missing_ok=True)  # its weights went with the disk budget: the same ones are made again
         until = max(1, round(run.rungs[trial.rung - 1] * own["total"]))

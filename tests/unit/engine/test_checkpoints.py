@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import threading
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from heliostat.core.manifest import fingerprint
 from heliostat.engine import checkpoints
 from heliostat.engine.group import Group
 
@@ -14,19 +18,21 @@ FACTS = {"curve": [{"step": 3, "value": 0.1 + 0.2, "loss": None}], "best": None}
 
 def saved(folder, step):
     weights = {"w": torch.full((4, 3), float(step)), "b": torch.arange(3.0)}
-    return checkpoints.save(folder, step, weights=weights, shard={"exp_avg": torch.ones(5) * step}, facts=FACTS, group=Group())
+    states = {"weights/w": torch.ones(5) * step}, {"pieces": {}}
+    return checkpoints.save(folder, step, weights=weights, states=states, predictions=np.eye(2), facts=FACTS, group=Group())
 
 
 def test_what_is_saved_comes_back(tmp_path):
     place = saved(tmp_path, 3)
     assert checkpoints.latest(tmp_path) == place
     assert torch.equal(checkpoints.weights(place)["w"], torch.full((4, 3), 3.0))
-    assert torch.equal(checkpoints.shard(place, 0)["exp_avg"], torch.full((5,), 3.0))
+    assert torch.equal(load_file(checkpoints.state_files(place)[0])["weights/w"], torch.full((5,), 3.0))
+    assert np.array_equal(np.load(place / checkpoints.PREDICTIONS), np.eye(2))
     assert {k: checkpoints.facts(place)[k] for k in ("step", "world", *FACTS)} == {"step": 3, "world": 1, **FACTS}
 
 
 def test_weights_alone_are_a_checkpoint(tmp_path):
-    place = checkpoints.save(tmp_path, 1, weights={"w": torch.ones(2)}, shard=None, facts={}, group=Group())
+    place = checkpoints.save(tmp_path, 1, weights={"w": torch.ones(2)}, facts={}, group=Group())
     assert sorted(p.name for p in place.iterdir()) == ["MANIFEST.json", "weights.safetensors"]
     assert checkpoints.is_valid(place)
 
@@ -39,12 +45,15 @@ def test_the_newest_is_the_one_with_the_highest_step(tmp_path):
 
 def test_saving_a_step_again_replaces_it(tmp_path):
     saved(tmp_path, 3)
-    place = checkpoints.save(tmp_path, 3, weights={"w": torch.zeros(1)}, shard=None, facts={}, group=Group())
+    place = checkpoints.save(tmp_path, 3, weights={"w": torch.zeros(1)}, facts={}, group=Group())
     assert checkpoints.is_valid(place)
     assert checkpoints.weights(place).keys() == {"w"}
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer-00000.pt", "MANIFEST.json"])
+FILES = ["weights.safetensors", "states-00000.safetensors", "predictions.npy"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "MANIFEST.json"])
 @pytest.mark.parametrize("harm", ["cut", "empty", "gone"])
 def test_a_file_that_is_not_whole_makes_it_invalid_and_the_one_before_is_used(tmp_path, name, harm):
     before, broken = saved(tmp_path, 1), saved(tmp_path, 2)
@@ -58,7 +67,7 @@ def test_a_file_that_is_not_whole_makes_it_invalid_and_the_one_before_is_used(tm
     assert (tmp_path / "step-00000002.corrupt").is_dir()
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer-00000.pt"])
+@pytest.mark.parametrize("name", FILES)
 def test_one_flipped_byte_makes_it_invalid(tmp_path, name):
     place = saved(tmp_path, 2)
     good = (place / name).read_bytes()
@@ -116,21 +125,50 @@ def test_keep_only_leaves_what_is_not_a_checkpoint(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002.corrupt", "step-00000003"]
 
 
-def test_every_rank_writes_its_shard_and_the_first_one_the_rest(tmp_path):
-    """Two ranks take turns: the second one's part is done at the first one's first barrier."""
+def test_every_rank_writes_its_own_file_and_the_first_one_the_rest(tmp_path):
+    """Two ranks that meet in threads."""
+    meeting, table = threading.Barrier(2, timeout=20), [None, None]
 
-    class First(Group):
+    class Met(Group):
         def barrier(self):
-            if (tmp_path / ".step-00000004.tmp").exists() and not list(tmp_path.glob(".step*/optimizer-00001.pt")):
-                checkpoints.save(tmp_path, 4, weights=None, shard={"rank": 1}, facts={}, group=Second(1, 2))
+            meeting.wait()
 
-    class Second(Group):
-        def barrier(self):
-            """Its turn comes between the first one's barriers."""
+        def gather(self, value):
+            table[self.rank] = value
+            meeting.wait()
+            return list(table)
 
-    place = checkpoints.save(tmp_path, 4, weights={"w": torch.ones(1)}, shard={"rank": 0}, facts={}, group=First(0, 2))
+    def work(rank):
+        states = {"weights/w": torch.full((2,), float(rank))}, {"pieces": {}}
+        checkpoints.save(tmp_path, 4, weights={"w": torch.full((1,), float(rank))}, states=states, facts={}, group=Met(rank, 2))
+
+    second = threading.Thread(target=work, args=(1,))
+    second.start()
+    work(0)
+    second.join(20)
+    place = checkpoints.at(tmp_path, 4)
     assert checkpoints.is_valid(place)
-    assert [checkpoints.shard(place, rank)["rank"] for rank in (0, 1)] == [0, 1]
+    assert [float(load_file(path)["weights/w"][0]) for path in checkpoints.state_files(place)] == [0.0, 1.0]
+    assert checkpoints.weights(place)["w"] == 0.0
     assert checkpoints.facts(place)["world"] == 2
-    (place / "optimizer-00001.pt").unlink()
+    (place / "states-00001.safetensors").unlink()
     assert not checkpoints.is_valid(place)
+
+
+def test_a_checkpoint_of_another_format_is_none(tmp_path):
+    before, place = saved(tmp_path, 1), saved(tmp_path, 2)
+    manifest = {**checkpoints.facts(place), "format": checkpoints.FORMAT - 1}
+    del manifest["seal"]
+    (place / "MANIFEST.json").write_text(json.dumps({**manifest, "seal": fingerprint(manifest)}))
+    assert checkpoints.latest(tmp_path) == before
+
+
+def test_a_step_is_replaced_only_when_the_new_one_is_whole(tmp_path, monkeypatch):
+    before = saved(tmp_path, 3)
+    monkeypatch.setattr(checkpoints, "write_json", None)
+    with pytest.raises(TypeError):
+        saved(tmp_path, 3)
+    assert checkpoints.is_valid(before)
+    monkeypatch.undo()
+    saved(tmp_path, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]

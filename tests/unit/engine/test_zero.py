@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from heliostat.engine.zero import ZeroPlan, optimizer_shard, parameter_groups, whole_weights
+from heliostat.engine.zero import ZeroPlan, _forget_rehearsal, parameter_groups, whole_weights
 
 
 def plan(**changes):
@@ -81,8 +81,18 @@ def test_a_copy_of_float32_weights_is_a_copy_too():
     assert not {w.data_ptr() for w in weights.values()} & {p.data_ptr() for p in module.parameters()}
 
 
-def test_a_shard_is_what_the_optimiser_says_of_itself():
-    class Engine:
-        optimizer = torch.optim.SGD([torch.zeros(2)], lr=0.1)
+def test_an_update_that_allocates_states_leaves_no_trace():
+    """DeepSpeed's wrapper for 16 bits without ZeRO makes one when it is built."""
+    low, high = torch.nn.Parameter(torch.randn(3).bfloat16()), torch.nn.Parameter(torch.randn(3))
 
-    assert optimizer_shard(Engine()) == Engine.optimizer.state_dict()
+    class Wrapper:
+        optimizer, fp32_groups = torch.optim.AdamW([high], lr=0.1), [[high]]
+
+        def refresh_fp32_params(self):
+            high.data.copy_(low.data)
+
+    high.grad = torch.zeros(3)
+    Wrapper.optimizer.step()
+    _forget_rehearsal(Wrapper())
+    assert torch.equal(high.data, low.data.float())
+    assert not Wrapper.optimizer.state

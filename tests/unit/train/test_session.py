@@ -144,7 +144,7 @@ def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, wo
 def test_a_broken_checkpoint_starts_again_and_ends_the_same(ground, worker, tmp_path, uninterrupted):
     folder = tmp_path / "parts"
     Train(**fields(ground, folder), until=4).perform(worker())
-    weights = folder / "latest" / "step-00000004" / "weights.safetensors"
+    weights = folder / "latest" / "step-00000004" / "states-00000.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     Train(**fields(ground, folder), until=TOTAL).perform(worker())
     assert_same(reached(folder), uninterrupted)

@@ -170,7 +170,7 @@ def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping,
     record(run, [good(0.5), good(0.9), bad(), good(0.9), good(0.6)])
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2}) for _ in orders])
     monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
-    monkeypatch.setattr(finalists.checkpoints, "latest", lambda folder: folder)
+    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
     best = finalists.ranked(stage.trials_of(run))[:3]
     assert finalists.export(run, best) == [
         ("mark/trial-0001", "trial-0001", "mark/best-0"),

@@ -30,7 +30,7 @@ class Race(Train):
             began = time.perf_counter()
             mine = [done.loss for done in session.updates(self.model_copy(update={"until": until}))]
             ours.append(time.perf_counter() - began)
-            batches = [session.batch(step) for step in range(pair * self.steps, until)]
+            batches = [session._share(step)[0][0] for step in range(pair * self.steps, until)]
             worker.group.barrier()
             began = time.perf_counter()
             other = [bare.update(batch, pair * self.steps + i) for i, batch in enumerate(batches)]
@@ -88,7 +88,7 @@ class AgainstTrainer(Train):
             began = time.perf_counter()
             mine = [done.loss for done in session.updates(self.model_copy(update={"until": until}))]
             ours.append(time.perf_counter() - began)
-            batches = [session.batch(step) for step in range(first, until)]
+            batches = [session._share(step)[0][0] for step in range(first, until)]
             if pair == 0:
                 module, optimizer = self._parts(worker)
             seconds, loss = self._trainer(module, optimizer, batches)

@@ -36,15 +36,13 @@ def newest(folder: Path) -> str | None:
     return found.name
 
 
-def settle(folder: Path, step: int, state: dict[str, Any], *, resumable: bool, keep_all: bool) -> None:
-    """The checkpoints of `state` are written: say so, and delete those before them. One worker does it."""
-    best = state["best"] and checkpoints.at(folder / "best", state["best"]["step"])
+def settle(folder: Path, result: dict[str, Any]) -> None:
+    """The checkpoints that `result` speaks of are written: say so, and delete the best steps before. One worker does it."""
+    best = result["best"] and checkpoints.at(folder / "best", result["best"]["step"])
     if best and (best / checkpoints.PREDICTIONS).exists():
         temporary = folder / "valid.tmp.npy"
         shutil.copyfile(best / checkpoints.PREDICTIONS, temporary)
         temporary.rename(folder / "valid.npy")
-    write_json(folder / RESULT, {"step": step, **state}, durable=False)  # without it the same training is made again
+    write_json(folder / RESULT, result, durable=False)  # without it the same training is made again
     if best:
         checkpoints.keep_only(folder / "best", {best.name})
-    if resumable and not keep_all:
-        checkpoints.keep_only(folder / "latest", {checkpoints.at(folder, step).name})

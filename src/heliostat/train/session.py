@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,10 +74,10 @@ class Session:
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)
         if saved:
+            states.restore(engine, saved)
             facts = checkpoints.facts(saved)
             if self.average is not None:
                 self.average.load(checkpoints.weights(saved), facts["step"])
-            states.restore(engine, saved)
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
@@ -99,25 +100,29 @@ class Session:
         same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
         return same and order.parent is None and self.step <= order.until
 
-    def advance(self, order: Train) -> None:
-        """Train to `order.until`, validate where the config says and at the end, save."""
+    def updates(self, order: Train) -> Iterator[StepDone]:
+        """Make updates up to `order.until`, yielding after each; nothing is validated or saved."""
         from heliostat.train.loop import Loop
 
-        self.order = order
-        self._began, already = time.monotonic(), self.busy_s
-        group = self.worker.group
+        self.order, group = order, self.worker.group
         told: dict[str, Any] = {"leaving": lambda: group.pulse.leaving, "names": self._names}
-        loop = Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told)
-        every = interval(order.train, self.batches)
-        for done in () if self.is_over() else loop.run(self.step, order.until):
+        for done in Loop(self.engine, self._total, self._share, self._lr, group, order.seed, **told).run(self.step, order.until):
             self.step = done.step
             if self.average is not None:
                 self.average.add()
-            validates = done.step % every == 0 or done.step == order.until or done.step == order.total
             self._note(done)
-            if validates or self.worker.due(EVENTS_EVERY_S):
+            if self.worker.due(EVENTS_EVERY_S):
                 self._tell()
-            if validates:
+            yield done
+
+    def advance(self, order: Train) -> None:
+        """Train to `order.until`, validate where the config says and at the end, save."""
+        self.order = order
+        self._began, already = time.monotonic(), self.busy_s
+        every = interval(order.train, self.batches)
+        for done in () if self.is_over() else self.updates(order):
+            if done.step % every == 0 or done.step == order.until or done.step == order.total:
+                self._tell()
                 with self.average.in_place() if self.average is not None else nullcontext():
                     self._validate(done)
                 self.busy_s = already + time.monotonic() - self._began
@@ -218,8 +223,7 @@ class Session:
         return group.from_first(found)
 
     def _save(self, order: Train, *, done: bool = True) -> None:
-        """The best step, then (when the training may go on) the state of now, then (when the order is done) what says that they are
-        there."""
+        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
         group, folder = self.worker.group, order.folder
         state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
         if self.best_fresh and self.best is not None:
@@ -227,14 +231,14 @@ class Session:
             checkpoints.save(folder / "best", step, weights=weights, predictions=logits_NC, facts=state, group=group)
             self.best_fresh, self.best_weights = False, None
         if order.resumable or not done:
-            average = self.average.state() if self.average is not None else None
+            mean = self.average.state() if self.average is not None and group.rank == 0 else None
             held = states.collect(self.engine, group)
-            now = checkpoints.save(folder / "latest", self.step, states=held, weights=average, facts=state, group=group)
-            if not done and group.rank == 0:
-                checkpoints.keep_only(folder / "latest", {now.name})
+            now = checkpoints.save(folder / "latest", self.step, weights=mean, states=held, facts=state, group=group)
         if group.rank == 0 and done:
-            result = {**state, "over": self.is_over()} | ({"halved": order.halved} if order.halved else {})
-            settle(folder, self.step, result, resumable=order.resumable, keep_all=order.keep_all)
+            halved = {"halved": order.halved} if order.halved else {}
+            settle(folder, {"step": self.step, "over": self.is_over(), **state, **halved})
+        if group.rank == 0 and (order.resumable or not done) and not order.keep_all:
+            checkpoints.keep_only(folder / "latest", {now.name})
         group.barrier()
 
     def close(self) -> None:

@@ -1,11 +1,13 @@
 """Which part of a model learns at which share of the rate."""
 
 import pytest
+import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from heliostat.commands.tiny import write_model
 from heliostat.core.errors import UserError
-from heliostat.engine import adapters
+from heliostat.engine import adapters, checkpoints, states
+from heliostat.engine.group import Group
 from heliostat.engine.rates import LR_SCALE, parts
 from heliostat.engine.zero import parameter_groups
 from heliostat.tasks.text_classification import TextClassification
@@ -103,3 +105,15 @@ def test_a_model_without_a_stack_of_layers_is_refused(folder):
     module.config.num_hidden_layers = 7
     with pytest.raises(UserError, match=r"list of 7 encoder layers.*train\.layer_decay"):
         parts(module, missing, head=None, decay=0.9)
+
+
+def test_state_of_another_training_brings_no_rates_with_it(folder, tmp_path):
+    class Engine:
+        def __init__(self, head):
+            self.module, missing = TextClassification().model(folder, LABELS, None)
+            self.optimizer = torch.optim.AdamW(parameter_groups(self.module, parts(self.module, missing, head=head, decay=0.5)), lr=1.0)
+
+    mine, theirs = Engine(7.0), Engine(3.0)
+    place = checkpoints.save(tmp_path, 1, states=states.collect(theirs, Group()), facts={}, group=Group())
+    states.restore(mine, place)
+    assert [group[LR_SCALE] for group in mine.optimizer.param_groups] == [7.0, 7.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]

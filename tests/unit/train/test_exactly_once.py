@@ -8,45 +8,57 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.unit.train.test_session import ToldToLeave
 
 from heliostat.core import seeds
 from heliostat.engine import checkpoints, states, streams
 from heliostat.engine.group import Group
-from heliostat.engine.orders import ModelSource
-from heliostat.engine.streams import Batches, Rows, steps_per_epoch
+from heliostat.engine.orders import ModelSource, Stopped
+from heliostat.engine.streams import Batches, Rows
+from heliostat.engine.token_batches import TokenBatches
 from heliostat.train import reached, session
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 
-ROWS, BATCH, SEED = 43, 8, 5
-STEPS = steps_per_epoch(ROWS, BATCH)
-WORLDS = (1, 2, 4)
+ROWS, EPOCHS, WORLDS = 43, 2, (1, 2, 4)
+LENGTHS = np.random.default_rng(4).integers(1, 60, ROWS)
+ONCE = Counter({(epoch, row): 1 for epoch in range(EPOCHS) for row in range(ROWS)})
 
 
-def trained(first, until, world, accumulation=1):
-    """(epoch, row) of each row that moves the weights in steps `first` to `until` on fresh workers."""
-    for step in range(first, until):
-        for rank in range(world):
-            for micro in Batches(np.arange(ROWS), BATCH, accumulation, SEED, rank, world).share(step):
-                yield from ((step // STEPS, int(row)) for row in micro.rows if not micro.filler)
+def of_rows(accumulation, rank, world):
+    return Batches(np.arange(ROWS), 8, accumulation, 5, rank, world)
 
 
+def of_tokens(accumulation, rank, world):
+    return TokenBatches(Batches(np.arange(ROWS), 1, seed=5).order, LENGTHS, 300, accumulation, rank, world)
+
+
+def trained(made, first, until, world, accumulation=1):
+    """(epoch, row) of each row that moves the weights in steps `first` to `until`, on workers that have just started."""
+    for rank in range(world):
+        batches = made(accumulation, rank, world)
+        for step in range(first, until):
+            yield from ((batches.epoch(step), int(row)) for micro in batches.share(step) if not micro.filler for row in micro.rows)
+
+
+@pytest.mark.parametrize("made", [of_rows, of_tokens])
 @pytest.mark.parametrize(("before", "after"), itertools.product(WORLDS, WORLDS))
-def test_each_row_is_trained_once_wherever_the_training_is_killed(before, after):
+def test_each_row_is_trained_once_wherever_the_training_is_killed(made, before, after):
     """Killed at `killed`, its weights are those of the last save, `saved`: what came between never happened."""
-    expected = Counter({(epoch, row): 1 for epoch in range(2) for row in range(ROWS)})
-    for killed in range(2 * STEPS + 1):
+    steps = made(1, 0, 1).steps(EPOCHS)
+    for killed in range(steps + 1):
         for every in (1, 4):
             saved = killed - killed % every
-            assert Counter([*trained(0, saved, before), *trained(saved, 2 * STEPS, after, accumulation=2)]) == expected
+            assert Counter([*trained(made, 0, saved, before), *trained(made, saved, steps, after, accumulation=2)]) == ONCE
 
 
-def test_each_row_is_trained_once_after_many_kills():
-    rng = np.random.default_rng(3)
-    for _ in range(30):
-        cuts = [0, *sorted(rng.integers(0, 2 * STEPS, 5)), 2 * STEPS]
-        rows = [row for first, until in itertools.pairwise(cuts) for row in trained(first, until, int(rng.choice(WORLDS)))]
-        assert Counter(rows) == Counter({(epoch, row): 1 for epoch in range(2) for row in range(ROWS)})
+@pytest.mark.parametrize("made", [of_rows, of_tokens])
+def test_each_row_is_trained_once_after_many_kills(made):
+    rng, steps = np.random.default_rng(3), made(1, 0, 1).steps(EPOCHS)
+    for _ in range(20):
+        cuts = [0, *sorted(rng.integers(0, steps, 5)), steps]
+        parts = itertools.pairwise(cuts)
+        assert Counter(row for first, until in parts for row in trained(made, first, until, int(rng.choice(WORLDS)))) == ONCE
 
 
 def fields(ground, folder, **train):
@@ -212,6 +224,18 @@ def test_a_best_step_that_was_never_finished_is_not_exported(ground, worker, tmp
     Export(**given, out=tmp_path / "model").perform(worker())
     Train(**given, until=6).perform(worker())
     assert not checkpoints.at(given["folder"] / "best", 99).exists()
+
+
+def test_an_order_that_is_stopped_in_the_middle_leaves_the_result_before_it_whole(ground, worker, tmp_path):
+    given = fields(ground, tmp_path / "training", batch=6, validate_every=0.5, optimizer={"use": "adamw", "lr": 2e-3})
+    Train(**given, until=2).perform(worker())
+    before = final(given["folder"])
+    with pytest.raises(Stopped, match="stopped at step 5"):
+        Train(**given, until=8).perform(ToldToLeave(worker(), 4))
+    assert [path.name for path in sorted((given["folder"] / "best").iterdir())] == ["step-00000002", "step-00000004"]
+    assert_whole(given["folder"], before)
+    Train(**given, until=8).perform(worker())
+    assert len(list((given["folder"] / "best").iterdir())) == 1
 
 
 def test_a_state_whose_best_step_is_gone_is_not_gone_on_with(ground, worker, tmp_path):

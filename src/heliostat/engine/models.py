@@ -186,12 +186,13 @@ def depth_config(module: Any) -> Any:
 
 
 def settle(module: Any) -> None:
-    """Put the weights that parametrisations give in their place, for good: no other program knows of them."""
+    """Put the weights that a task's own parametrisations give in their place, for good: no other program knows of them."""
     from torch.nn.utils import parametrize
 
     for part in list(module.modules()):
-        for name in list(getattr(part, "parametrizations", ())):
-            parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+        for name, given in list(getattr(part, "parametrizations", {}).items()):
+            if all(type(each).__module__.startswith("heliostat.") for each in given):  # an architecture's own (weight norm) stay
+                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
 
 
 def count(module: Any) -> int:

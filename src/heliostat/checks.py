@@ -142,12 +142,24 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
 def _fit(config: RunConfig, layout: Layout) -> list[str]:
     regularizer = config.train.regularizer
     found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
+    if config.train.packing:
+        found += _packing(config)
     if config.train.curriculum is not None:
         kept, slices = config.train.curriculum.kept(), config.corpus.slices
         if kept is not None and kept not in slices:
             found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
         found += [_placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
     return [*found, *_fitting(config.train, config.model, config.task)]
+
+
+def _packing(config: RunConfig) -> list[str]:
+    fitting = ", ".join(name for name in names("tasks") if find("tasks", name).packs)  # type: ignore[attr-defined]
+    found = [] if config.task.packs else [f"train.packing: rows of {config.task.name()} cannot share a sequence. Allowed with: {fitting}."]
+    if config.train.curriculum is not None:
+        found.append("train.packing: a sequence of several rows has no place in a curriculum. Use one of the two.")
+    if config.tune and config.tune.confirm and config.tune.confirm.folds:
+        found.append("train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}.")
+    return found
 
 
 def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
@@ -370,7 +382,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
     ("distil task layout", _distil),
-    ("train model task corpus", _fit),
+    ("train model task corpus tune", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),
     ("evaluate task", _ground),

@@ -118,6 +118,15 @@ def way_of(module: Any) -> Way:
     )
 
 
+def refuse_leaks(module: Any) -> None:
+    """`UserError` unless positions alone keep the documents of a row apart in `module`: how a task's own batches tell them apart."""
+    if not isolated(module):
+        raise UserError(
+            f"train.packing: '{type(module).__name__}' lets texts in one sequence see each other. Train without packing, or take a model"
+            " such as Llama, Qwen, Mistral, Gemma or GPT-2."
+        )
+
+
 def _candidates(config: Any) -> Iterator[Way]:
     yield POSITIONS
     yield Way("flat")

@@ -30,47 +30,47 @@ class Rows:
     """Prepared rows: a table that is looked into, never read whole."""
 
     def __init__(self, table: Any):
-        self._table, self._chunks = table, Chunks(table)
+        self.table, self._chunks = table, Chunks(table)
         self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS) and not c.startswith(KEPT)]
         """What a task makes a batch of."""
         self.lengths_N = self._lengths()
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return self.table.num_rows
 
     def _lengths(self) -> np.ndarray:
         import pyarrow.compute as pc
 
         for name, measure in (("input_ids", pc.list_value_length), ("samples", pc.binary_length)):
             if name in self.columns:
-                return measure(self._table.column(name)).to_numpy()
+                return measure(self.table.column(name)).to_numpy()
         return np.ones(len(self), int)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
         batch = self._chunks.take(np.asarray(indices, dtype=np.int64))
-        return {name: batch.column(name).to_pylist() for name in self._table.column_names}
+        return {name: batch.column(name).to_pylist() for name in self.table.column_names}
 
     def column(self, name: str) -> np.ndarray:
         """A scalar column or a kept slice as a numpy array [rows]; `KeyError` when there is none."""
-        return self._table.column(KEPT + name if KEPT + name in self._table.column_names else name).to_numpy()
+        return self.table.column(KEPT + name if KEPT + name in self.table.column_names else name).to_numpy()
 
     def targets(self, task: Any) -> np.ndarray:
         """What the task's metrics compare answers with, [rows, ...]."""
-        return task.stacked(self._table.column(TARGET).to_pylist())
+        return task.stacked(self.table.column(TARGET).to_pylist())
 
     def strata(self) -> np.ndarray:
         """The class of each row [rows], where targets are classes; one class for all where they are not."""
         import pyarrow as pa
 
-        whole = pa.types.is_integer(self._table.schema.field(TARGET).type)
+        whole = pa.types.is_integer(self.table.schema.field(TARGET).type)
         return self.column(TARGET) if whole else np.zeros(len(self), dtype=np.int64)
 
     def classes(self) -> np.ndarray:
         """Every target that is a class, of all rows one after another."""
         import pyarrow as pa
 
-        column = self._table.column(TARGET).combine_chunks()
+        column = self.table.column(TARGET).combine_chunks()
         flat = column.flatten() if pa.types.is_list(column.type) else column
         targets = flat.to_numpy(zero_copy_only=False)
         return targets[targets >= 0] if pa.types.is_integer(flat.type) else np.zeros(0, dtype=np.int64)
@@ -89,11 +89,11 @@ class Rows:
         """These rows, then those of `other`; nothing is copied."""
         import pyarrow as pa
 
-        return Rows(pa.concat_tables([self._table, other._table]))
+        return Rows(pa.concat_tables([self.table, other.table]))
 
     def only(self, keep_N: np.ndarray) -> Rows:
         """The rows where `keep_N` is true, in their order; copied."""
-        return Rows(self._table.take(np.flatnonzero(keep_N)).combine_chunks())
+        return Rows(self.table.take(np.flatnonzero(keep_N)).combine_chunks())
 
 
 class Prepared(Rows):
@@ -148,6 +148,18 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     writer.close()
     temporary.rename(place / "rows.arrow")
     write_json(place / "manifest.json", {"rows": rows, "trainable": trainable, "tokens": tokens, "labels": labels})
+    return place
+
+
+def packed(folder: Path, capacity: int) -> Path:
+    """The prepared rows in `folder`, several in each sequence of `capacity` tokens (engine/packing), made once; the folder of these."""
+    from heliostat.engine.packing import pack
+
+    place = folder.with_name(f"{folder.name}-packed-{capacity}")
+    if read_json(place / "manifest.json") is None:
+        made = pack(opened(folder).table, capacity, place / "rows.arrow")
+        tokens = int(opened(folder).lengths_N.sum())
+        write_json(place / "manifest.json", {"rows": made.num_rows, "trainable": made.num_rows, "tokens": tokens, "labels": []})
     return place
 
 

@@ -30,7 +30,6 @@ class MaskedLm(Base):
     answers_are: ClassVar[str] = "likelihood"
     names_from: ClassVar[str | None] = None
     base: ClassVar[Any] = "itself"
-    packs: ClassVar[bool] = True
     pipeline_tag: ClassVar[str] = "fill-mask"
     together: ClassVar[int] = 8
     untrained: ClassVar[str] = "Their text has no token the tokenizer knows."

@@ -22,6 +22,8 @@ class TrainConfig(Settings):
     """Rows of one update over all workers."""
     batch_tokens: int | None = Field(None, ge=8)
     """Tokens of one update over all workers, instead of `batch`: rows in training order until one more would exceed it."""
+    packing: bool = False
+    """Put several rows of a text into one sequence of `task.max_tokens`, none of which sees another; `batch` then counts sequences."""
     curriculum: In["train.curricula"] | None = None
     """Member of train/curricula: easy rows first; None is a random order in every epoch."""
     optimizer: In["train.optimizers"] = "adamw"

@@ -14,6 +14,7 @@ import numpy as np
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
 from heliostat.engine import checkpoints, states, zero
+from heliostat.engine.isolation import refuse_leaks
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
@@ -62,6 +63,8 @@ class Session:
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
+        if order.train.packing:
+            refuse_leaks(module)
         saved = self._saved()
         if saved:
             states.load_weights(module, saved)

@@ -12,7 +12,7 @@ from heliostat.core.errors import UserError
 from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
-from heliostat.engine.streams import opened
+from heliostat.engine.streams import opened, packed
 from heliostat.train.batching import batches, interval
 from heliostat.train.config import VERSION, TrainConfig
 from heliostat.train.lacking import tell_lacking
@@ -38,6 +38,8 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     kept = curriculum.kept() if curriculum is not None else None
     train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=kept)
     tell_lacking(train_rows, task, ctx)
+    if config.packing:
+        train_rows = packed(train_rows, task.max_tokens)
     losses = None
     if curriculum is not None and curriculum.needs_losses:
         losses = ctx.folder / "reference-losses.npy"

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from heliostat.commands.tiny import PLAIN, THEMES, write_model
 from heliostat.core import family, seeds
+from heliostat.core.errors import UserError
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.predict import Predict, batch_of, forward
@@ -146,3 +147,29 @@ def test_an_export_opens_as_a_classifier_that_lacks_its_head(ground: Any, worker
     adapted, _ = ground.task.reopen(tmp_path / "model")
     inside, theirs = (m.base_model.state_dict() for m in (module, adapted))
     assert all(torch.equal(inside[name], value) for name, value in theirs.items())
+
+
+@pytest.fixture
+def decoder(ground: Any) -> Any:
+    if ground.task.name() != "causal_lm":
+        pytest.skip("several texts share a sequence in decoders")
+    return ground
+
+
+def test_packed_texts_have_the_loss_and_the_tokens_of_texts_by_themselves(decoder: Any, worker: Any, tmp_path: Path) -> None:
+    """One update on all rows: the loss before it is the mean over the same tokens, whatever sequences they are in."""
+    packed = streams.packed(decoder.train, decoder.task.max_tokens)
+    apart, together = opened(decoder.train), opened(packed)
+    assert len(together) < len(apart)
+    assert together.column("units").sum() == apart.column("units").sum()
+    losses = {}
+    for name, rows in (("apart", decoder.train), ("together", packed)):
+        own = fields(decoder, tmp_path / name, batch=64, packing=name == "together") | {"train_rows": rows, "total": 1, "micro_rows": 64}
+        losses[name] = Train(**own, until=1).perform(worker())["curve"][0]["loss"]
+    assert losses["together"] == pytest.approx(losses["apart"], abs=1e-5)
+
+
+def test_a_model_that_lets_texts_see_each_other_is_not_packed(decoder: Any, worker: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("heliostat.engine.isolation.isolated", lambda module: False)
+    with pytest.raises(UserError, match=r"train\.packing: .* lets texts in one sequence see each other"):
+        Train(**fields(decoder, tmp_path, packing=True), until=1).perform(worker())

@@ -140,7 +140,7 @@ def test_prepared_rows_are_small_and_can_be_put_together(ground):
     train, valid = opened(ground.train), opened(ground.valid)
     both = train.beside(valid)
     assert len(both.only(np.arange(len(both)) % 2 == 0)) == len(both) // 2
-    kinds = {field.name: field.type for field in train._table.schema if field.name in ("pixels", "image", "samples", "features")}
+    kinds = {field.name: field.type for field in train.table.schema if field.name in ("pixels", "image", "samples", "features")}
     assert all(pa.types.is_large_binary(kind) for kind in kinds.values())
     assert len(kinds) == 1
     if ground.kind == "masked waves":

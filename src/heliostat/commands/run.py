@@ -109,11 +109,16 @@ class Stoppable:
     def __enter__(self) -> None:
         self.before = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def __exit__(self, *exc: object) -> None:
+    asked: int | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
+        if self.asked == signal.SIGTERM and kind is SystemExit:  # Ray turns what is raised while it waits into an exit of its own
+            sys.exit(128 + self.asked)
 
     def _stop(self, number: int, frame: Any) -> None:
+        self.asked = number
         signal.signal(number, signal.SIG_DFL)
         if number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -119,7 +119,7 @@ def test_sigterm_to_a_worker_saves_in_the_middle_and_is_not_charged(workers, zer
     assert give(engine, whole).error is None
     told = order("told", 200, workers=workers, zero=zero, pause_s=0.03)
     before, began = pids(engine), threading.Event()
-    hear = lambda event: began.set() if (event["kind"], event.get("key")) == ("step", "told") else None  # noqa: E731
+    hear = lambda event: began.set() if (event["kind"], event.get("key")) == ("step", told.key) else None  # noqa: E731
     engine.listeners.append(hear)
 
     def terminate():

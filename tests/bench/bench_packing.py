@@ -90,7 +90,7 @@ def test_packing_bins(tmp_path: Path, kind: str) -> None:
     sizes = ", ".join(map(str, CAPACITIES))
     of = f"the fewest rows that could hold the tokens: {len(lengths)} {described} of {lengths.mean():.0f} tokens, rows of {sizes}"
     name = "engine.packing_bins" if kind == "both" else f"engine.packing_bins_{kind}"
-    holds = None if kind == "news" else max(ratios) <= 1.005  # news texts are as long as the shorter rows: no packing could do it
+    holds = None if kind == "news" else max(ratios) <= 1.005  # news texts are as long as rows of 512: there no packing could do it
     figure(name, ratios, None if kind == "news" else "<= 1.005", holds, of)
 
 

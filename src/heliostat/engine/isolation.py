@@ -26,7 +26,7 @@ LEAK = 0.01
 """Largest change of a document's logits by another document, as a share of the change when both are one document."""
 LENGTHS = (5, 7)
 """Tokens of the two documents of a probe."""
-REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError)
+REFUSALS = (TypeError, ValueError, RuntimeError, IndexError, AttributeError)
 """What a model raises that does not take such inputs."""
 
 

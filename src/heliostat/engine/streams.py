@@ -233,24 +233,19 @@ class Micro:
 class Batches:
     """The global batches of a training, and one worker's share of each; `index_N` are the rows it trains on."""
 
-    def __init__(
-        self,
-        index_N: np.ndarray,
-        batch: int,
-        accumulation: int = 1,
-        seed: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        *,
-        order: Callable[[int], np.ndarray] | None = None,
-    ):
+    def __init__(self, index_N: np.ndarray, batch: int, accumulation: int = 1, seed: int = 0, rank: int = 0, world: int = 1):
         self.index_N, self.rows, self.batch, self.accumulation = index_N, len(index_N), batch, accumulation
         self.seed, self.rank, self.world = seed, rank, world
-        self._permuted = order or (lambda epoch: seeds.rng(seed, "order", epoch).permutation(self.rows))
+        self._permuted: Callable[[int], np.ndarray] = lambda epoch: seeds.rng(seed, "order", epoch).permutation(self.rows)
         self._epoch: tuple[int, np.ndarray] | None = None
 
+    def along(self, permuted: Callable[[int], np.ndarray] | None) -> Batches:
+        """The same batches with the rows of an epoch as `permuted(epoch)` says; None leaves them in random order."""
+        self._permuted = permuted or self._permuted
+        return self
+
     def order(self, epoch: int) -> np.ndarray:
-        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows), random or as `order` permutes them."""
+        """Row indices of an epoch, in training order: a pure function of (seed, epoch, rows), random or as it was told."""
         if self._epoch is None or self._epoch[0] != epoch:
             self._epoch = (epoch, self.index_N[self._permuted(epoch)])
         return self._epoch[1]

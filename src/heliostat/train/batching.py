@@ -22,8 +22,8 @@ def batches(train: TrainConfig, rows: Rows, seed: int, *, losses_N: np.ndarray |
     index_N = rows.trainable()
     order = _ordered(train, rows, index_N, seed, losses_N)
     if train.batch_tokens is None:
-        return Batches(index_N, train.batch, seed=seed, order=order, **share)
-    plain = Batches(index_N, 1, seed=seed, order=order)
+        return Batches(index_N, train.batch, seed=seed, **share).along(order)
+    plain = Batches(index_N, 1, seed=seed).along(order)
     return TokenBatches(plain.order, rows.lengths_N, train.batch_tokens, **share)
 
 

@@ -40,6 +40,8 @@ class Engine:
         self.logs, self.cache = run_folder / "logs", run_folder / "cache"
         self.gangs: list[Any] = []
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._said: set[str] = set()
+        """What was said about listeners that fail."""
         self._named = 0
         self._prepared: dict[str, Path] = {}
         self._connection: Any = None
@@ -159,7 +161,13 @@ class Engine:
         if event["kind"] == "told":
             self.show.message(event["text"])
         for listener in list(self.listeners):
-            listener(event)
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  whatever it is, the others hear on and nothing else is lost
+                said = f"{getattr(listener, '__qualname__', listener)} fails at {event['kind']} events: {type(error).__name__}: {error}"
+                if said not in self._said:
+                    self._said.add(said)
+                    self.show.message(said)
 
     # Rows
 

@@ -260,6 +260,8 @@ class Running:
         if self.startup_s is None:
             self.startup_s = time.monotonic() - self._began
         number = int(event["key"].split("-")[-1])
+        if number not in self.decisions.settings:  # late words of an earlier sweep of this engine
+            return
         self.ctx.show.trial(number, "running", {k: event[k] for k in ("step", "until", "loss")} | {"settings": self.settings(number)})
 
     # The end

@@ -129,6 +129,21 @@ def test_an_engine_that_closes_hears_every_gang_to_the_end(channel, monkeypatch,
     assert closed == ["gang-0"]
 
 
+def test_a_listener_that_fails_is_told_of_once_and_costs_nobody_else_an_event(tmp_path):
+    said, heard = [], []
+
+    def fails(event):
+        raise KeyError(event["step"])
+
+    engine = driver.Engine(driver.Layout(), tmp_path, SimpleNamespace(message=said.append))
+    engine.listeners += [fails, heard.append]
+    for event in ({"kind": "step", "step": 5}, {"kind": "step", "step": 5}):
+        engine.tell(event)
+    assert [event["step"] for event in heard] == [5, 5]
+    assert len(said) == 1
+    assert said[0].endswith("fails at step events: KeyError: 5")
+
+
 @pytest.mark.parametrize(("rank", "posted"), [(0, ["a", "b"]), (1, [])])
 def test_a_worker_of_rank_0_posts_and_says_when_it_may_again(rank, posted):
     box = []

@@ -92,6 +92,14 @@ def test_each_trial_has_its_own_settings_seed_and_key(sweeping):
     assert sweeping().fields(2)["seed"] == fields[2]["seed"]
 
 
+def test_late_words_of_an_earlier_sweep_are_not_shown(sweeping):
+    run = sweeping()
+    record(run, [good(0.5)])
+    for number in (0, 9):
+        run.heard({"kind": "step", "key": f"mark/trial-{number:04d}", "step": 2, "until": 4, "loss": 0.5})
+    assert [number for number, state, _ in run.ctx.show.trials if state == "running"] == [0]
+
+
 def test_an_order_brings_a_trial_to_its_rung(sweeping):
     run = sweeping()
     record(run, [good(0.5), good(0.8)])

@@ -48,10 +48,11 @@ def drawn(name: str) -> int:
 
 
 def sizes(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """text_regression: how much disk a package takes, as the decimal logarithm of KiB."""
+    """text_regression: how much disk a package takes, as the decimal logarithm of KiB; its section beside it."""
     for fields in index:
         if float(fields.get("Installed-Size", 0)) > 0:
-            yield {"text": fields["Description"], "size": round(math.log10(float(fields["Installed-Size"])), 4)}
+            size = round(math.log10(float(fields["Installed-Size"])), 4)
+            yield {"text": fields["Description"], "size": size, "section": fields.get("Section", "")}
 
 
 def facets(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,7 @@ from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
 from heliostat.report.config import COSTS
 from heliostat.tasks.config import ModelConfig
+from heliostat.train import auxiliary, dividing
 from heliostat.train.config import TrainConfig
 from heliostat.tune.earlier import earlier, sweep_folder
 from heliostat.tune.objectives.general import General
@@ -90,10 +91,7 @@ def _training(train: TrainConfig, layout: Layout) -> list[str]:
     found = layout.check_batch(train.batch) if train.batch_tokens is None else []
     if train.precision == "fp16" and layout.gpus_per_worker == 0:
         found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
-    if train.ema is not None and layout.zero == 3:
-        found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
-    if train.regularizer is not None and layout.zero == 3:
-        found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    found += dividing.problems(train, layout)
     if train.regularizer is not None and train.gradient_checkpointing:
         found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
     if train.adapter is not None and getattr(train.adapter, "base_bits", None):
@@ -136,6 +134,7 @@ def _distil(config: RunConfig, layout: Layout) -> list[str]:
         return []
     train, learns = config.distil.train, config.task.answers_are == "labels"  # `_probabilities` tells where it does not
     found = [*(_objective(train, config.task, taught=True) if learns else []), *_training(train, layout)]
+    found += auxiliary.problems(train, config.task, config.corpus.slices)
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
 
@@ -144,6 +143,7 @@ def _fit(config: RunConfig, layout: Layout) -> list[str]:
     found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
     if config.train.packing:
         found += _packing(config)
+    found += auxiliary.problems(config.train, config.task, config.corpus.slices)
     if config.train.curriculum is not None:
         kept, slices = config.train.curriculum.kept(), config.corpus.slices
         if kept is not None and kept not in slices:
@@ -197,7 +197,13 @@ def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
     found = [p if p.startswith("model.") else f"pretrain.{p}" for p in own.task.problems(config.model)]
     found += [f"pretrain.{problem}" for problem in own.problems()]
     found += [
-        f"pretrain.{p}" for p in (*_metrics_of(own.task), *_training(own.train, layout), *_fitting(own.train, config.model, own.task))
+        f"pretrain.{p}"
+        for p in (
+            *_metrics_of(own.task),
+            *_training(own.train, layout),
+            *auxiliary.problems(own.train, own.task, own.corpus.slices),
+            *_fitting(own.train, config.model, own.task),
+        )
     ]
     found += [f"pretrain.{problem}" for problem in own.corpus.problems(own.task)]
     if own.replay:
@@ -381,7 +387,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("tune train model task corpus layout", _space),
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
-    ("distil task layout", _distil),
+    ("distil task corpus layout", _distil),
     ("train model task corpus tune", _fit),
     ("distil model", _student),
     ("evaluate", _evaluate),

@@ -28,7 +28,7 @@ SETTINGS = [
     "train.epochs=1",
     "train.dropout=0",
     "train.freeze=0",
-    "train.schedule=constant",
+    "train.schedule={use: constant, warmup: 0}",
     "tune=null",
 ]
 PAIRS, STEPS = 5, 12
@@ -90,6 +90,23 @@ def test_engine_report(tmp_path: Path) -> None:
     found = ratios(told["silent"], told["telling"])
     assert len(found) == 2 * PAIRS
     figure("engine.report", found, ">= 0.98", met(">= 0.98", found), "telling nothing", interval=interval_of_median(found))
+
+
+def test_engine_checkpoints(tmp_path: Path) -> None:
+    """What the next update waits for over a copy of the state, and what a checkpoint takes over a bare write of as many bytes."""
+    told = {}
+    with Engine(Layout(), tmp_path) as engine:
+        for name, more in (("full", ()), ("adapter", ("train.adapter={use: lora, r: 8}",))):
+            order = races.Saves(**ground(engine, tmp_path / name, *more), until=STEPS, pairs=PAIRS, steps=2)
+            told[name] = engine.perform(order).value
+    times, size = told["full"]["times"], told["full"]["bytes"]
+    assert len(times) == PAIRS
+    for name, ours, bare, what in (("stall", "stall", "memcpy", "a copy of the state"), ("total", "total", "bare", "write and fsync")):
+        found = [each[ours] / each[bare] for each in times]
+        against = f"{what}, {size / 1e6:.0f} MB: {sum(each[bare] for each in times) / PAIRS:.2f} s"
+        figure(f"engine.ckpt_{name}", found, "<= 1.5", met("<= 1.5", found), against, interval=interval_of_median(found))
+    found = [size / told["adapter"]["bytes"]]
+    figure("engine.ckpt_adapter", found, ">= 50", met(">= 50", found), f"bytes of a full one over one of LoRA r 8, {size / 1e6:.0f} MB")
 
 
 def test_engine_memory(tmp_path: Path) -> None:

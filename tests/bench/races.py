@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from heliostat.train.orders import Train
@@ -139,6 +141,53 @@ def _in_order() -> Any:
             return torch.utils.data.SequentialSampler(self.train_dataset)
 
     return Ordered
+
+
+class Saves(Train):
+    """Checkpoints of the whole state: how long the next update waits for one and how long it takes to be on disk, and how long
+    a copy of the state and a bare write and fsync of as many bytes take, in turns."""
+
+    pairs: int
+    steps: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.engine import checkpoints, states
+        from heliostat.train.session import Session
+
+        session, found = Session(self, worker), []
+        for pair in range(self.pairs + 1):
+            until = (pair + 1) * self.steps
+            for _ in session.updates(self.model_copy(update={"until": until})):
+                pass
+            os.sync()
+            began = time.perf_counter()
+            session._save(self.model_copy(update={"behind": True}))
+            stall = time.perf_counter() - began
+            session.behind.wait()
+            total = time.perf_counter() - began
+            tensors, _ = states.collect(session.engine, worker.group)
+            began = time.perf_counter()
+            copied = [tensor.clone() for tensor in tensors.values()]
+            memcpy = time.perf_counter() - began
+            os.sync()
+            began = time.perf_counter()
+            _write(copied, self.folder / "bare.bin")
+            found.append({"stall": stall, "total": total, "memcpy": memcpy, "bare": time.perf_counter() - began})
+            del copied
+        place = checkpoints.at(self.folder / "latest", until)
+        assert checkpoints.is_valid(place)
+        size = sum(path.stat().st_size for path in place.iterdir())
+        session.close()
+        return {"times": found[1:], "bytes": size}  # the first one warms up
+
+
+def _write(tensors: list[Any], path: Path) -> None:
+    """What any program must do: write the bytes to a new file, and wait for the disk."""
+    path.unlink(missing_ok=True)
+    with path.open("wb", buffering=0) as file:
+        for tensor in tensors:
+            file.write(memoryview(tensor.numpy()))
+        os.fsync(file.fileno())
 
 
 class Told(Train):

@@ -62,7 +62,9 @@ def run(leg: dict[str, Any], group: Group) -> None:
     engine = zero.start(module, settings.build(zero.parameter_groups(module), plan.stage), plan)
 
     def keep(name: str, step: int) -> None:
-        checkpoints.save(to / name, step, states=states.collect(engine, group), facts={"best": None}, group=group)
+        checkpoints.begin([(to / name, step)], group)
+        checkpoints.write(to / name, step, checkpoints.Content(states=states.collect(engine, group)), {"best": None}, group)
+        group.barrier()
 
     first = 0
     if source:

@@ -15,12 +15,12 @@ from heliostat.core.layout import Layout
 from heliostat.corpus.lines import open_bytes
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
+from heliostat.train.dividing import Footprint
 from heliostat.tune.trial import sections
 
 COUNTED_BYTES = 64 << 20
 """Text files up to this size together are counted; beyond it rows are estimated from their beginnings."""
 GZIP_RATIO = 3.0
-STATE_BYTES = {"adamw": 8, "sgd": 4}
 MOST_MODELS = 64
 
 
@@ -110,20 +110,9 @@ def models(run: RunConfig) -> list[ModelConfig]:
 
 def checkpoint_bytes(trained: int, train: TrainConfig) -> tuple[int, int]:
     """(a paused trial's, a best step's): weights in fp32, and for a paused one the optimiser's states."""
-    return (4 + STATE_BYTES.get(train.optimizer.name(), 8)) * trained, 4 * trained
+    return (4 + train.optimizer.state_bytes) * trained, 4 * trained
 
 
-def memory_bytes(params: int, trained: int, train: TrainConfig, layout: Layout) -> float:
-    """Bytes one worker holds for weights, gradients and optimiser states in fp32 (Rajbhandari et al., 2020); activations come on top.
-
-    Of `params` parameters `trained` have gradients and states.
-    """
-    weights, gradients = 4.0 * params, 4.0 * trained
-    states = float(STATE_BYTES.get(train.optimizer.name(), 8) * trained)
-    if layout.zero >= 1:
-        states /= layout.fewest()
-    if layout.zero >= 2:
-        gradients /= layout.fewest()
-    if layout.zero >= 3:
-        weights /= layout.fewest()
-    return weights + gradients + (0.0 if layout.offload == "optimizer" else states)
+def footprint(params: int, trained: int, train: TrainConfig, layout: Layout) -> Footprint:
+    """What a training of a model with so many parameters holds, with as few workers as it may have."""
+    return Footprint(params, trained, train.optimizer.state_bytes, layout.fewest(), layout.offload == "optimizer")

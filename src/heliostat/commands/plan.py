@@ -21,6 +21,7 @@ from heliostat.config import RunConfig
 from heliostat.core.layout import Layout, local_gpus
 from heliostat.core.settings import identify
 from heliostat.core.workspace import Decision, Plan
+from heliostat.train.dividing import FILLED, Footprint, stages, worker_bytes
 from heliostat.tune import outlook
 from heliostat.tune.config import TuneConfig
 from heliostat.tune.outlook import Facts
@@ -214,11 +215,25 @@ class Costs:
         model = max(known, key=known.__getitem__)
         params, train, layout = known[model], self.run.train, self.layout
         trained = weights.trained(model, train) or params
-        each = [estimates.memory_bytes(params, trained, train, layout.model_copy(update={"zero": zero})) for zero in range(4)]
+        held = estimates.footprint(params, trained, train, layout)
         how = "weights, gradients and optimiser states" if train.adapter is None else "weights and adapters"
-        others = ", ".join(f"ZeRO {zero}: {size(count)}" for zero, count in enumerate(each)) if layout.workers > 1 else ""
-        zero = f", ZeRO {layout.zero} over {layout.fewest()} workers; {others}" if others else ""
-        return f"memory   {size(each[layout.zero])} per worker for {params / 1e6:.1f} M parameters ({how}{zero}); activations come on top"
+        stage, why = self._stage(held)
+        if layout.workers > 1:
+            each = ", ".join(f"ZeRO {stage}: {size(held.at(stage))}" for stage in range(4))
+            how += f", {why} over {layout.fewest()} workers; {each}"
+        return f"memory   {size(held.at(stage))} per worker for {params / 1e6:.1f} M parameters ({how}); activations come on top"
+
+    def _stage(self, held: Footprint) -> tuple[int, str]:
+        """(the ZeRO stage, why)."""
+        layout = self.layout
+        if layout.zero != "auto":
+            return layout.zero, f"ZeRO {layout.zero}"
+        possible, room = stages(self.run.train, layout.offload), worker_bytes(layout, self.slots() or 1)
+        if room is None:
+            return possible[0], f"the first ZeRO stage that fits {FILLED:.0%} of a worker's memory, which only the cluster knows"
+        stage = held.cheapest(room, possible)
+        fits = "the first that fits" if held.at(stage) <= FILLED * room else "which holds the least and does not fit"
+        return stage, f"ZeRO {stage}, {fits} {FILLED:.0%} of the {size(room)} of a worker,"
 
     def width(self) -> str:
         """How wide the run is."""

@@ -30,8 +30,10 @@ class Layout(Settings):
     """GPUs each worker reserves."""
     gangs: int | Literal["auto"] = "auto"
     """Trainings side by side in a sweep; "auto" is as many as the cluster holds."""
-    zero: Literal[0, 1, 2, 3] = 0
-    """DeepSpeed ZeRO stage."""
+    zero: Literal["auto", 0, 1, 2, 3] = "auto"
+    """DeepSpeed ZeRO stage; "auto" is the first whose weights, gradients and optimiser states fill at most 60 % of a worker's memory."""
+    memory_gb: float | None = Field(None, gt=0)
+    """GiB that one worker has, for `zero: auto`; None asks its GPU, or takes its share of the machine's."""
     offload: Literal["none", "optimizer"] = "none"
     """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU)."""
     micro_batch: int | None = Field(None, ge=1)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,44 +27,45 @@ FORMAT = 2
 """Of what is in a checkpoint's folder; one of another format is as good as none."""
 
 
-def save(
-    folder: Path,
-    step: int,
-    *,
-    weights: dict[str, Any] | None = None,
-    states: tuple[dict[str, Any], dict[str, Any]] | None = None,
-    predictions: np.ndarray | None = None,
-    facts: dict[str, Any],
-    group: Any,
-) -> Path:
-    """Save a checkpoint of `step` below `folder`; called by every rank.
+@dataclass(frozen=True)
+class Content:
+    """What one rank writes: weights (CPU tensors by name) and predictions are rank 0's, states what `engine.states.collect` gave it."""
 
-    `weights` (CPU tensors by name) and `predictions` are rank 0's, `states` is what `engine.states.collect` gave this rank;
-    `group` has `rank`, `world`, `barrier()` and `gather()`. Returns the checkpoint's folder.
-    """
-    final = at(folder, step)
-    temporary = folder / f".{final.name}.tmp"
+    weights: dict[str, Any] | None = None
+    states: tuple[dict[str, Any], dict[str, Any]] | None = None
+    predictions: np.ndarray | None = None
+
+
+def begin(places: Sequence[tuple[Path, int]], group: Any) -> None:
+    """Make room for checkpoints, each a (folder, step), that every rank is about to write."""
     if group.rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        for folder, step in places:
+            shutil.rmtree(unfinished(folder, step), ignore_errors=True)
+            unfinished(folder, step).mkdir(parents=True)
     group.barrier()
+
+
+def write(folder: Path, step: int, content: Content, facts: dict[str, Any], meeting: Any) -> Path:
+    """Write this rank's part of a checkpoint that was begun; its folder. `meeting` has `rank`, `world` and `gather()`: rank 0 is
+    given what everyone wrote, and finishes."""
+    final, temporary = at(folder, step), unfinished(folder, step)
     written = []
-    if weights is not None and group.rank == 0:
-        written.append(_tensors(temporary / "weights.safetensors", weights, {"step": str(step)}))
-    if states is not None:
-        path = temporary / f"states-{group.rank:05d}.safetensors"
-        written.append(_tensors(path, states[0], {"notes": json.dumps(states[1])}))
-    if predictions is not None and group.rank == 0:
-        np.save(temporary / PREDICTIONS, predictions)
+    if content.weights is not None and meeting.rank == 0:
+        written.append(_tensors(temporary / "weights.safetensors", content.weights, {"step": str(step)}))
+    if content.states is not None:
+        tensors, notes = content.states
+        written.append(_tensors(temporary / f"states-{meeting.rank:05d}.safetensors", tensors, {"notes": json.dumps(notes)}))
+    if content.predictions is not None and meeting.rank == 0:
+        np.save(temporary / PREDICTIONS, content.predictions)
         written.append(_told(temporary / PREDICTIONS))
-    files = dict(sorted(told for each in group.gather(written) for told in each))
-    if group.rank == 0:
-        manifest = {"format": FORMAT, "step": step, "world": group.world, "files": files, **facts}
+    parts = meeting.gather(written)
+    if meeting.rank == 0:
+        files = dict(sorted((name, fact) for each in parts for name, fact in each))
+        manifest = {"format": FORMAT, "step": step, "world": meeting.world, "files": files, **facts}
         write_json(temporary / MANIFEST, {**manifest, "seal": fingerprint(manifest)}, durable=False)
         sync(temporary / MANIFEST)
         sync(temporary)
         _put_in_place(temporary, final)
-    group.barrier()
     return final
 
 
@@ -93,6 +96,11 @@ def _put_in_place(temporary: Path, final: Path) -> None:
 def at(folder: Path, step: int) -> Path:
     """Where the checkpoint of `step` is."""
     return folder / f"step-{step:08d}"
+
+
+def unfinished(folder: Path, step: int) -> Path:
+    """Where it is written."""
+    return folder / f".step-{step:08d}.tmp"
 
 
 def latest(folder: Path, *, repair: bool = True) -> Path | None:

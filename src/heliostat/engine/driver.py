@@ -181,17 +181,17 @@ class Engine:
                 self.release(gang)
         return rows.read(pieces, function)
 
-    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource, keep: str | None = None) -> Path:
-        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`. `keep` is a slice to keep."""
+    def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource, keep: Sequence[str] = ()) -> Path:
+        """Parquet files as model inputs, made once per content; a folder for `streams.Prepared`. `keep` are slices to keep."""
         from heliostat.engine import streams
 
-        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision, keep])
+        asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision, list(keep)])
         if asked in self._prepared:
             return self._prepared[asked]
         folder = Path(model.folder)
         tokenizer = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
         identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
-        function = streams.Tokenise(model.folder, task, tuple(labels), keep)
+        function = streams.Tokenise(model.folder, task, tuple(labels), tuple(keep))
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
         self._prepared[asked] = made
         return made

@@ -68,8 +68,9 @@ class Held:
     """Whether other workers hold other pieces; otherwise all hold the same."""
 
 
-def collect(engine: Any, group: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What this worker writes: CPU tensors by name (views where they are on the CPU already), and notes that are plain JSON."""
+def collect(engine: Any, group: Any, *, copy: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What this worker writes: CPU tensors by name, and notes that are plain JSON. What is on the CPU already is looked at where it is,
+    for use before the next update, or with `copy` copied."""
     held = _held(engine)
     tensors: dict[str, Any] = {}
     notes: dict[str, Any] = {"pieces": {}, "loss_scale": _loss_scale(engine.optimizer)}
@@ -79,19 +80,19 @@ def collect(engine: Any, group: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             part = piece if held.divided else piece.share(group.rank, group.world)
             note: dict[str, Any] = {"shape": piece.shape, "start": part.start, "slots": [], "whole": [], "counters": {}}
             notes["pieces"][piece.name] = note
-            tensors[f"{WEIGHTS}/{piece.name}"] = _cut(block.tensor, part)
+            tensors[f"{WEIGHTS}/{piece.name}"] = _cut(block.tensor, part, copy)
             for key, value in state.items():
                 kind = _kind(key, value, block.tensor)
                 if kind == "counters":
                     note["counters"][key] = _told(value)
                 elif kind == "slots":
                     note["slots"].append(key)
-                    tensors[f"optimizer.{key}/{piece.name}"] = _cut(value, part)
+                    tensors[f"optimizer.{key}/{piece.name}"] = _cut(value, part, copy)
                 else:
                     _refuse_divided(key, piece.name, held.divided)
                     if group.rank == 0:
                         note["whole"].append(key)
-                        tensors[f"optimizer.{key}/{piece.name}"] = value.detach().to("cpu").contiguous()
+                        tensors[f"optimizer.{key}/{piece.name}"] = value.detach().to("cpu", copy=copy).contiguous()
     return tensors, notes
 
 
@@ -275,8 +276,8 @@ def _refuse_divided(key: str, name: str, divided: bool) -> None:
         )
 
 
-def _cut(tensor: Any, piece: Piece) -> Any:
-    return tensor.detach().reshape(-1)[piece.offset : piece.offset + piece.numel].to("cpu")
+def _cut(tensor: Any, piece: Piece, copy: bool) -> Any:
+    return tensor.detach().reshape(-1)[piece.offset : piece.offset + piece.numel].to("cpu", copy=copy)
 
 
 def _write(tensor: Any, piece: Piece, values: Any) -> None:

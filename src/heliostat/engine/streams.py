@@ -129,7 +129,7 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
 
     labels = list(function.labels)
     what = {"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity}
-    mark = fingerprint(what | ({"keep": function.keep} if function.keep else {}))
+    mark = fingerprint(what | ({"keep": list(function.keep)} if function.keep else {}))
     place = folder / mark
     if read_json(place / "manifest.json") is not None:
         return place
@@ -170,8 +170,8 @@ class Tokenise:
     model_folder: str
     task: Any
     labels: tuple[str, ...]
-    keep: str | None = None
-    """A slice column that stays with the rows."""
+    keep: tuple[str, ...] = ()
+    """Slice columns that stay with the rows."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -182,8 +182,7 @@ class Tokenise:
         encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
         units = encoded.pop(UNITS, [1.0] * table.num_rows)
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
-        if self.keep is not None and self.keep in columns:
-            fixed[KEPT + self.keep] = columns[self.keep]
+        fixed |= {KEPT + name: columns[name] for name in self.keep if name in columns}
         return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **wide(encoded)})
 
 

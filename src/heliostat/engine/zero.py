@@ -11,8 +11,8 @@ from typing import Any
 
 from heliostat.engine.rates import LR_SCALE, Part
 
-BUCKET = 50_000_000
-"""Elements that are reduced or gathered at once."""
+BUCKET, CPU_BUCKET = 50_000_000, 5_000_000
+"""Elements that are reduced or gathered at once; on CPUs they should stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class ZeroPlan:
     micro_rows: int
     accumulation: int
     world: int
+    device: str = "cpu"
 
     def is_plain(self) -> bool:
         """Whether DeepSpeed has nothing to do: one worker, whole states, no loss scale."""
@@ -35,7 +36,9 @@ class ZeroPlan:
         """The dictionary `deepspeed.initialize` takes."""
         stage: dict[str, Any] = {"stage": self.stage}
         if self.stage:
-            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
+            bucket = CPU_BUCKET if self.device == "cpu" else BUCKET
+            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+            stage |= {"reduce_scatter": self.device != "cpu"}  # gloo has it as a sum over everything, and DeepSpeed copies more for it
         if self.stage == 3:
             stage |= {"stage3_param_persistence_threshold": 10_000, "stage3_prefetch_bucket_size": 5_000_000}
         if self.offload == "optimizer":
@@ -81,7 +84,11 @@ def _deepspeed() -> Any:
     import deepspeed
 
     if os.environ.get("DS_ACCELERATOR") == "cpu":
+        import torch
+        from deepspeed.runtime.zero import stage_1_and_2
+
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        stage_1_and_2.get_norm_dtype = lambda: torch.float32  # as torch clips; copies in float64 take longer than the norm
     return deepspeed
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from heliostat.core.family import In
 from heliostat.core.settings import Settings
+from heliostat.train.auxiliary import Auxiliary
 from heliostat.train.stopping import EarlyStopping
 
 VERSION = 1
@@ -40,6 +41,10 @@ class TrainConfig(Settings):
     """Member of train/objectives; a run that names none gets the one its task is made for."""
     regularizer: In["train.regularizers"] | None = None
     """Member of train/regularizers: adversarial training or agreement between dropout masks; None makes one pass."""
+    auxiliary: list[Auxiliary] = []
+    """Further targets that are learnt at once, by heads that the export leaves out."""
+    task_weights: Literal["fixed", "learned"] = "fixed"
+    """Of the main and the auxiliary losses: as they are set, or by the uncertainty of each (Kendall et al., 2018)."""
     clip: float | None = Field(1.0, gt=0)
     """Largest norm of the whole gradient; None is off."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -61,6 +66,11 @@ class TrainConfig(Settings):
     """Epochs between validations; the last step is always validated."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+
+    def kept(self) -> tuple[str, ...]:
+        """The slices of the corpus that are needed beside the rows."""
+        own = self.curriculum.kept() if self.curriculum is not None else None
+        return tuple(dict.fromkeys([*([own] if own is not None else []), *(each.column for each in self.auxiliary)]))
 
     @field_validator("freeze")
     @classmethod

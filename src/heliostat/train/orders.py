@@ -7,7 +7,7 @@ start; the three give the same weights. What a training has reached is in `resul
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
+from heliostat.train.dividing import Footprint, own_bytes, stages
 from heliostat.train.reached import RESULT, best_step
 from heliostat.train.session import Session
 from heliostat.train.starting import trainable
@@ -50,8 +51,9 @@ class Training(Order):
     """Member of metrics that says which validated step is best."""
     settings: dict[str, Any] = {}
     """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
-    zero: int = 0
+    zero: int | Literal["auto"] = 0
     offload: str = "none"
+    memory_gb: float | None = None
     batch_rows: int | None = None
     """Rows of one update over all workers, about so many, where it is a number of tokens that counts; None is `train.batch`."""
     micro_rows: int
@@ -65,6 +67,16 @@ class Training(Order):
     def rows_at_once(self) -> int:
         """Rows per worker and forward pass."""
         return -(-self.micro_rows // 2**self.halved)
+
+    def stage(self, module: Any, group: Any) -> int:
+        """The ZeRO stage that this training of `module` has; every worker must ask."""
+        if self.zero != "auto":
+            return self.zero
+        params = list(module.parameters())
+        trained = sum(p.numel() for p in params if p.requires_grad)
+        held = Footprint(sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload != "none")
+        room = min(group.gather(own_bytes(self.memory_gb, group.device, self.threads)))
+        return held.cheapest(room, stages(self.train, self.offload))
 
     def passes(self, world: int) -> int:
         """Forward passes per worker and update."""
@@ -80,6 +92,8 @@ class Train(Training):
     """Whether optimiser state is saved at `until`, so that a later order can go on from disk."""
     keep_all: bool = False
     """Keep the checkpoint of every order and not the last one only, for others to go on from."""
+    behind: bool = False
+    """Reply before what is saved is written: the next order of the training begins to train at once. A kill can cost both."""
     parent: tuple[Path, int] | None = None
     """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
 
@@ -93,8 +107,7 @@ class Train(Training):
         if session is None or not session.goes_on_with(order):
             worker.drop()
             session = worker.kept["session"] = Session(order, worker)
-        session.advance(order)
-        return read_json(self.folder / RESULT)
+        return session.advance(order)
 
     def smaller(self) -> Self | None:
         return self.model_copy(update={"halved": self.halved + 1}) if self.rows_at_once() > 1 else None

@@ -14,16 +14,19 @@ import numpy as np
 from heliostat.core.errors import Diverged, RunFailed
 from heliostat.core.family import find
 from heliostat.engine import checkpoints, states, zero
+from heliostat.engine.behind import Behind, Meeting
 from heliostat.engine.isolation import refuse_leaks
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
+from heliostat.train.auxiliary import targets_of
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
 from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
+    from heliostat.train.heads import Heads
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
@@ -55,6 +58,8 @@ class Session:
         self._untold: list[tuple[int, float, float, int]] = []
         """(step, loss, lr, rows) of the steps that no event has told yet."""
         self.average: Average | None = None
+        self.heads: Heads | None = None
+        self.behind = Behind()
         self.engine = self._open()
         self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
         told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
@@ -63,16 +68,23 @@ class Session:
     def _open(self) -> Any:
         order, group = self.order, self.worker.group
         module = trainable(order, self.worker)
-        if order.train.packing:
+        train = order.train
+        if train.packing:
             refuse_leaks(module)
+        if train.auxiliary:
+            from heliostat.train import heads
+
+            squared = order.task.answers_are == "numbers"
+            options = {"learned": train.task_weights == "learned", "squared": squared, "seed": order.seed}
+            self.heads = heads.put_on(module, train.auxiliary, targets_of(self.rows, train.auxiliary), **options)
         saved = self._saved()
         if saved:
             states.load_weights(module, saved)
         module.to(group.device)
-        train = order.train
         rows, count = order.rows_at_once(), order.passes(group.world)
-        plan = zero.ZeroPlan(order.zero, order.offload, train.precision, train.clip, rows, count, group.world)
-        optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), order.zero)
+        stage = order.stage(module, group)
+        plan = zero.ZeroPlan(stage, order.offload, train.precision, train.clip, rows, count, group.world, group.device)
+        optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), stage)
         engine = zero.start(module, optimizer, plan)
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)
@@ -118,8 +130,8 @@ class Session:
                 self._tell()
             yield done
 
-    def advance(self, order: Train) -> None:
-        """Train to `order.until`, validate where the config says and at the end, save."""
+    def advance(self, order: Train) -> dict[str, Any]:
+        """Train to `order.until`, validate where the config says and at the end, save; what is reached then."""
         self.order = order
         self._began, already = time.monotonic(), self.busy_s
         every = interval(order.train, self.batches)
@@ -135,7 +147,7 @@ class Session:
                 self.busy_s = already + time.monotonic() - self._began
                 self._leave(order)
         self.worker.ask_ahead()
-        self._save(order)
+        return self._save(order)
 
     def _leave(self, order: Train) -> None:
         """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
@@ -163,6 +175,9 @@ class Session:
         train = self.order.train
         if train.regularizer is not None:
             return train.regularizer.total(train.objective, self._pass, batch)
+        if self.heads is not None:
+            units = self._pass(batch)
+            return (self.heads.joined(train.objective.per_unit(units), batch) * units["weight"]).sum()
         return train.objective.weighted(self._pass(batch))
 
     def _share(self, step: int) -> tuple[list[dict[str, Any]], float, int]:
@@ -174,6 +189,8 @@ class Session:
 
         batch = batch_of(self.rows, micro.rows, self.order.task, self.processor, (self.order.seed, "rows", epoch))
         batch["weight"] = torch.as_tensor(self.weights_N[micro.rows] * (0.0 if micro.filler else 1.0))
+        if self.heads is not None:
+            batch |= self.heads.batch(micro.rows)
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
         return on(batch, self.worker.group.device)
@@ -225,28 +242,46 @@ class Session:
                 raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
         return group.from_first(found)
 
-    def _save(self, order: Train, *, done: bool = True) -> None:
-        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof."""
+    def _save(self, order: Train, *, done: bool = True) -> dict[str, Any]:
+        """Best step, then (when the training may go on) the state of now, then (when the order is done) `result.json`, its proof.
+
+        All is taken from the engine here, and written behind the next updates where the order allows it. Returns the result.
+        """
         group, folder = self.worker.group, order.folder
-        state = {"curve": self.curve, "busy_s": round(self.busy_s, 3), "best": self.best}
+        self.behind.wait()
+        state = {"curve": list(self.curve), "busy_s": round(self.busy_s, 3), "best": self.best}
+        parts = []
         if self.best_fresh and self.best is not None:
-            step, weights, logits_NC = self.best["step"], self.best_weights, self.best_logits_NC
-            checkpoints.save(folder / "best", step, weights=weights, predictions=logits_NC, facts=state, group=group)
+            content = checkpoints.Content(weights=self.best_weights, predictions=self.best_logits_NC)
+            parts.append((folder / "best", self.best["step"], content))
             self.best_fresh, self.best_weights = False, None
         if order.resumable or not done:
             mean = self.average.state() if self.average is not None and group.rank == 0 else None
-            held = states.collect(self.engine, group)
-            now = checkpoints.save(folder / "latest", self.step, weights=mean, states=held, facts=state, group=group)
-        if group.rank == 0 and done:
-            halved = {"halved": order.halved} if order.halved else {}
-            settle(folder, {"step": self.step, "over": self.is_over(), **state, **halved})
-        if group.rank == 0 and (order.resumable or not done) and not order.keep_all:
-            checkpoints.keep_only(folder / "latest", {now.name})
+            held = states.collect(self.engine, group, copy=order.behind)
+            parts.append((folder / "latest", self.step, checkpoints.Content(weights=mean, states=held)))
+        checkpoints.begin([(where, step) for where, step, _ in parts], group)
+        halved = {"halved": order.halved} if order.halved else {}
+        result = {"step": self.step, "over": self.is_over(), **state, **halved}
+
+        def write() -> None:
+            for where, step, content in parts:
+                meeting = Meeting(group, checkpoints.unfinished(where, step), self.behind)
+                place = checkpoints.write(where, step, content, state, meeting)
+            if group.rank == 0 and done:
+                settle(folder, result)
+            if group.rank == 0 and (order.resumable or not done) and not order.keep_all:
+                checkpoints.keep_only(folder / "latest", {place.name})
+
+        self.behind.submit(write)
+        if not (order.behind and done) or self.is_over():  # what comes next is of another training, or reads what is written
+            self.behind.wait()
         group.barrier()
+        return result
 
     def close(self) -> None:
         """Free the engine; the process group stays. Steps of an order that failed are told before."""
         self._tell()
+        self.behind.close()
         self.engine.destroy()
         self.engine = None
 

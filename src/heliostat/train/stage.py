@@ -13,6 +13,7 @@ from heliostat.core.workspace import Context
 from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import opened, packed
+from heliostat.train.auxiliary import targets_of
 from heliostat.train.batching import batches, interval
 from heliostat.train.config import VERSION, TrainConfig
 from heliostat.train.lacking import tell_lacking
@@ -35,9 +36,9 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     if wrong := config.objective.problems(corpus.labels):
         raise UserError([f"{ctx.name}.objective.{problem}" for problem in wrong])
     curriculum = config.curriculum
-    kept = curriculum.kept() if curriculum is not None else None
-    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=kept)
+    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=config.kept())
     tell_lacking(train_rows, task, ctx)
+    targets_of(opened(train_rows), config.auxiliary)  # refused here and not by a worker
     if config.packing:
         train_rows = packed(train_rows, task.max_tokens)
     losses = None
@@ -64,13 +65,17 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "metric": task.metric,
         "zero": layout.zero,
         "offload": layout.offload,
+        "memory_gb": layout.memory_gb,
         "batch_rows": batch_rows if config.batch_tokens is not None else None,
         "micro_rows": layout.micro_rows(batch_rows),
     }
 
 
 def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
-    """Train to the end in orders of one validation interval, so that a kill loses at most one; returns what was reached."""
+    """Train to the end in orders of one validation interval; returns what was reached.
+
+    What an order saves is written while the next one trains: a kill costs at most what was not yet written and the interval at hand.
+    """
     total = fields["total"]
     train, losses = fields["train"], fields["losses"]
     every = interval(train, batches(train, opened(fields["train_rows"]), fields["seed"], losses_N=np.load(losses) if losses else None))
@@ -78,7 +83,7 @@ def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
     ctx.engine.listeners.append(listener)
     try:
         for until in [*range(every, total, every), total]:
-            reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total)).value
+            reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total, behind=until < total)).value
             ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}")
             if reached["over"]:
                 ctx.show.message(f"{ctx.name}: no better validation for a while; ended after {reached['step']} of {total} steps")

@@ -47,7 +47,7 @@ def test_models_a_sweep_may_train(tiny_config: Path) -> None:
 
 def test_memory_follows_zero() -> None:
     def of(zero: int, workers: int, trained: int = 1000, **train: object) -> float:
-        return estimates.memory_bytes(1000, trained, TrainConfig(**train), Layout(zero=zero, workers=workers))
+        return estimates.footprint(1000, trained, TrainConfig(**train), Layout(workers=workers)).at(zero)
 
     assert [of(zero, 4) for zero in (0, 1, 2, 3)] == [16_000, 10_000, 7_000, 4_000]
     assert of(0, 1, optimizer="sgd") == 12_000

@@ -86,6 +86,17 @@ def test_what_was_expected_is_kept_with_the_run(tiny_config: Path, tmp_path: Pat
     assert of() == {}
 
 
+def test_the_stage_that_is_chosen_is_explained(tiny_config: Path) -> None:
+    def told(**layout: Any) -> str:
+        return costs(tiny_config, layout=Layout(workers=2, local_cpus=2, **layout)).memory()
+
+    assert "ZeRO 0, the first that fits 60% of the " in told()
+    assert told(memory_gb=4.5e-4).startswith("memory   264 kB per worker")
+    assert "ZeRO 1, the first that fits 60% of the 483 kB of a worker, over 2 workers; ZeRO 0: " in told(memory_gb=4.5e-4)
+    assert "which holds the least and does not fit" in told(memory_gb=1e-5)
+    assert "which only the cluster knows" in costs(tiny_config, layout=Layout(workers=2, address="auto")).memory()
+
+
 def test_memory_is_told_for_each_zero_stage_and_the_largest_model(tiny_config: Path) -> None:
     assert "ZeRO" not in costs(tiny_config).memory()
     two = costs(tiny_config, layout=Layout(workers=2, zero=2, local_cpus=2)).memory()

@@ -46,7 +46,10 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         ("tune.space={train.optimizer.lr: {log_uniform: [0, 1]}}", ["log_uniform needs low > 0"]),
         ("tune.space={train.optimizer.lr: {uniform: [2, 1]}}", ["low < high"]),
         ("tune.space={train.optimizer.lr: {gaussian: [0, 1]}}", ["gaussian", "log_uniform"]),
-        ("tune.space={train.nothing: {uniform: [0, 1]}}", ["train.nothing", "'train' has no 'nothing'", "Allowed: adapter, batch"]),
+        (
+            "tune.space={train.nothing: {uniform: [0, 1]}}",
+            ["train.nothing", "'train' has no 'nothing'", "Allowed: adapter, auxiliary, batch"],
+        ),
         ("tune.space={corpus.split.test: {uniform: [0.1, 0.2]}}", ["corpus.split.test", "cannot be searched", "the same rows"]),
         ("tune.space={train.optimizer.lr: {uniform: [1, 20]}}", ["lr", "less than 10"]),
         ("tune.scheduler={use: asha, eta: 3, first: 0.9}", ["first", "Use at most"]),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.saving import save
 
 from heliostat.core.manifest import fingerprint
 from heliostat.engine import checkpoints
@@ -19,7 +20,7 @@ FACTS = {"curve": [{"step": 3, "value": 0.1 + 0.2, "loss": None}], "best": None}
 def saved(folder, step):
     weights = {"w": torch.full((4, 3), float(step)), "b": torch.arange(3.0)}
     states = {"weights/w": torch.ones(5) * step}, {"pieces": {}}
-    return checkpoints.save(folder, step, weights=weights, states=states, predictions=np.eye(2), facts=FACTS, group=Group())
+    return save(folder, step, weights=weights, states=states, predictions=np.eye(2), facts=FACTS, group=Group())
 
 
 def test_what_is_saved_comes_back(tmp_path):
@@ -32,7 +33,7 @@ def test_what_is_saved_comes_back(tmp_path):
 
 
 def test_weights_alone_are_a_checkpoint(tmp_path):
-    place = checkpoints.save(tmp_path, 1, weights={"w": torch.ones(2)}, facts={}, group=Group())
+    place = save(tmp_path, 1, weights={"w": torch.ones(2)}, facts={}, group=Group())
     assert sorted(p.name for p in place.iterdir()) == ["MANIFEST.json", "weights.safetensors"]
     assert checkpoints.is_valid(place)
 
@@ -45,7 +46,7 @@ def test_the_newest_is_the_one_with_the_highest_step(tmp_path):
 
 def test_saving_a_step_again_replaces_it(tmp_path):
     saved(tmp_path, 3)
-    place = checkpoints.save(tmp_path, 3, weights={"w": torch.zeros(1)}, facts={}, group=Group())
+    place = save(tmp_path, 3, weights={"w": torch.zeros(1)}, facts={}, group=Group())
     assert checkpoints.is_valid(place)
     assert checkpoints.weights(place).keys() == {"w"}
 
@@ -140,7 +141,7 @@ def test_every_rank_writes_its_own_file_and_the_first_one_the_rest(tmp_path):
 
     def work(rank):
         states = {"weights/w": torch.full((2,), float(rank))}, {"pieces": {}}
-        checkpoints.save(tmp_path, 4, weights={"w": torch.full((1,), float(rank))}, states=states, facts={}, group=Met(rank, 2))
+        save(tmp_path, 4, weights={"w": torch.full((1,), float(rank))}, states=states, facts={}, group=Met(rank, 2))
 
     second = threading.Thread(target=work, args=(1,))
     second.start()

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from tests.saving import save
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from heliostat.commands.tiny import write_model
 from heliostat.core.errors import UserError
-from heliostat.engine import adapters, checkpoints, states
+from heliostat.engine import adapters, states
 from heliostat.engine.group import Group
 from heliostat.engine.rates import LR_SCALE, parts
 from heliostat.engine.zero import parameter_groups
@@ -114,6 +115,6 @@ def test_state_of_another_training_brings_no_rates_with_it(folder, tmp_path):
             self.optimizer = torch.optim.AdamW(parameter_groups(self.module, parts(self.module, missing, head=head, decay=0.5)), lr=1.0)
 
     mine, theirs = Engine(7.0), Engine(3.0)
-    place = checkpoints.save(tmp_path, 1, states=states.collect(theirs, Group()), facts={}, group=Group())
+    place = save(tmp_path, 1, states=states.collect(theirs, Group()), facts={}, group=Group())
     states.restore(mine, place)
     assert [group[LR_SCALE] for group in mine.optimizer.param_groups] == [7.0, 7.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]

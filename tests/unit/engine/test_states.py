@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.saving import save
 
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints, states
@@ -67,7 +68,7 @@ def saved(folder, engines, world):
                 save_file(tensors, path, {"notes": json.dumps(notes)})
             return [[checkpoints._told(path) for path in files.iterdir()]]
 
-    return checkpoints.save(folder, 3, states=written[0], facts={}, group=First(0, world))
+    return save(folder, 3, states=written[0], facts={}, group=First(0, world))
 
 
 OPTIMIZERS = {

@@ -2,12 +2,14 @@
 
 import itertools
 import json
+import threading
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.saving import save
 from tests.unit.train.test_session import ToldToLeave
 
 from heliostat.core import seeds
@@ -150,7 +152,7 @@ def as_if_by(world, checkpoint):
 
     facts = checkpoints.facts(checkpoint)
     kept = {key: facts[key] for key in ("curve", "busy_s", "best")}
-    checkpoints.save(checkpoint.parent, facts["step"], states=parts[0], facts=kept, group=All())
+    save(checkpoint.parent, facts["step"], states=parts[0], facts=kept, group=All())
 
 
 def saved_notes(file):
@@ -176,7 +178,7 @@ class Killed(BaseException):
     """What no handler catches."""
 
 
-WRITES = ("save", "save", "write_json", "keep_only", "keep_only")
+WRITES = ("write", "write", "write_json", "keep_only", "keep_only")
 
 
 @pytest.mark.parametrize("which", range(2 * len(WRITES)))
@@ -203,7 +205,7 @@ def test_a_kill_between_any_two_writes_changes_nothing(ground, worker, tmp_path,
         return run
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.checkpoints, "save", dying("save", checkpoints.save))
+        patch.setattr(session.checkpoints, "write", dying("write", checkpoints.write))
         patch.setattr(reached, "write_json", dying("write_json", reached.write_json))
         patch.setattr(session.checkpoints, "keep_only", dying("keep_only", checkpoints.keep_only))
         with pytest.raises(Killed, match=WRITES[which // 2]):
@@ -213,13 +215,58 @@ def test_a_kill_between_any_two_writes_changes_nothing(ground, worker, tmp_path,
     Export(**given, out=tmp_path / "model").perform(worker())
 
 
+def test_what_is_written_behind_the_next_updates_is_the_state_of_before_them(ground, worker, tmp_path, monkeypatch):
+    given = fields(ground, tmp_path / "whole", batch=6, validate_every=0.5, ema=0.9) | {"keep_all": True}
+    patient = worker()
+    for until in (2, 4):
+        Train(**given, until=until).perform(patient)
+    behind, write, trained = given | {"folder": tmp_path / "behind"}, checkpoints.write, threading.Event()
+
+    def slow(folder, step, *args):
+        if step == 2:
+            trained.wait(20)
+        return write(folder, step, *args)
+
+    monkeypatch.setattr(session.checkpoints, "write", slow)
+    monkeypatch.setattr(session.Session, "_validate", lambda self, done, own=session.Session._validate: (own(self, done), trained.set())
+        if done.step == 4 else own(self, done))  # fmt: skip
+    gang = worker()
+    first = Train(**behind, until=2, behind=True).perform(gang)
+    assert first["step"] == 2
+    assert not (behind["folder"] / "result.json").exists(), "the reply came first"
+    Train(**behind, until=4).perform(gang)
+    for step in (2, 4):
+        one, other = (checkpoints.at(folder / "latest", step) for folder in (given["folder"], behind["folder"]))
+        same = [checkpoints.facts(place)["files"] for place in (one, other)]
+        assert same[0] == same[1], "weights, optimiser and average, by their hashes"
+    assert_whole(behind["folder"], final(given["folder"]))
+
+
+def test_what_cannot_be_written_fails_the_next_order_and_costs_both(ground, worker, tmp_path, monkeypatch):
+    given = fields(ground, tmp_path / "training", batch=6, validate_every=0.5)
+    gang, write = worker(), checkpoints.write
+    Train(**given, until=2).perform(gang)
+    with monkeypatch.context() as patch:
+        full = OSError(28, "No space left on device")
+        patch.setattr(session.checkpoints, "write", lambda folder, step, *args: (_ for _ in ()).throw(full))
+        Train(**given, until=4, behind=True).perform(gang)
+        with pytest.raises(OSError, match="No space left"):
+            Train(**given, until=6, behind=True).perform(gang)
+    assert checkpoints.write is write
+    Train(**given, until=6).perform(worker())
+    straight = given | {"folder": tmp_path / "straight"}
+    for until in (2, 6):
+        Train(**straight, until=until).perform(worker())
+    assert_whole(given["folder"], final(straight["folder"]))
+
+
 def test_a_best_step_that_was_never_finished_is_not_exported(ground, worker, tmp_path):
     """A kill left a later best step behind, which the resumed training (other workers, other rounding) did not find to be the best."""
     given = fields(ground, tmp_path / "training", batch=6, validate_every=0.5)
     Train(**given, until=4).perform(worker())
     best = reached.best_step(given["folder"])
     wrong = {name: torch.zeros_like(value) for name, value in checkpoints.weights(best).items()}
-    checkpoints.save(given["folder"] / "best", 99, weights=wrong, facts={}, group=Group())
+    save(given["folder"] / "best", 99, weights=wrong, facts={}, group=Group())
     assert reached.best_step(given["folder"]) == best
     Export(**given, out=tmp_path / "model").perform(worker())
     Train(**given, until=6).perform(worker())

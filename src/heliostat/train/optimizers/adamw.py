@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from heliostat.train.optimizers.base import Base
 class AdamW(Base):
     """AdamW with decoupled weight decay, fused where torch has it."""
 
+    state_bytes: ClassVar[int] = 8
     weight_decay: float = Field(0.01, ge=0, le=1)
     """Applied to matrices; biases and norms are never decayed."""
     beta1: float = Field(0.9, gt=0, lt=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from heliostat.train.optimizers.base import Base
 class SGD(Base):
     """SGD with momentum; small state, needs a larger learning rate than AdamW."""
 
+    state_bytes: ClassVar[int] = 4
     momentum: float = Field(0.9, ge=0, lt=1)
     """Decay of the velocity."""
     weight_decay: float = Field(0.0, ge=0, le=1)

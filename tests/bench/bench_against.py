@@ -27,7 +27,7 @@ def trial_fields(place: Ground, trials: int) -> list[dict]:
     """The fields of the trials that a sweep of ours would train."""
     config = place.config
     ctx = Context(place.folder / "fields", "fields", 7, place.engine.layout, place.engine, Progress(), "tune")
-    tune = config.tune.model_copy(update={"trials": trials})
+    tune = type(config.tune).model_validate({**config.tune.dump(), "trials": trials, "scheduler": "full"})  # it waits for no result
     run = Running(tune, ctx, Sweepable(Sections(config.train, config.model, config.task), place.corpus))
     while len(run.decisions.settings) < trials and run.decisions.next() is not None:
         pass

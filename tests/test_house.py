@@ -18,8 +18,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 ENGINES = {"ray", "deepspeed", "peft", "transformers"}
 HEAVY = {*ENGINES, "torch", "pandas", "sklearn", "scipy"}
-STAGES = ("corpus", "pretrain", "train", "tune", "ensemble", "distil", "evaluate", "report")
-ALLOWED_BETWEEN_STAGES = {("tune", "train"), ("distil", "train"), ("pretrain", "train")}
+STAGES = ("corpus", "pretrain", "train", "tune", "ensemble", "pseudo_label", "distil", "evaluate", "report")
+ALLOWED_BETWEEN_STAGES = {("tune", "train"), ("distil", "train"), ("pretrain", "train"), ("pseudo_label", "train")}
 LINES, FUNCTION_LINES, PARAMETERS, JOB_LINES = 400, 60, 7, 40
 COMMANDS_OF_CLICK = {"cli.py"}
 

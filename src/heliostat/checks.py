@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from heliostat import searched, weights
+from heliostat import searched
+from heliostat.checks_training import fitting, metric, metrics_of, objective, placed, training
 from heliostat.core.errors import UserError, unknown
 from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
 from heliostat.report.config import COSTS
 from heliostat.tasks.config import ModelConfig
-from heliostat.train import auxiliary, dividing
-from heliostat.train.config import TrainConfig
+from heliostat.train import auxiliary
 from heliostat.tune.earlier import earlier, sweep_folder
 from heliostat.tune.objectives.general import General
 from heliostat.tune.trial import CORPUS, Sections
@@ -46,25 +46,7 @@ def _suited(task: Member, model: ModelConfig) -> list[str]:
 
 
 def _metrics(config: RunConfig, layout: Layout) -> list[str]:
-    return _metrics_of(config.task)
-
-
-def _metrics_of(task: Any) -> list[str]:
-    places = [("task.metric", task.metric), *((f"task.also.{i}", name) for i, name in enumerate(task.also))]
-    return [problem for place, name in places for problem in _metric(place, name, task)]
-
-
-def _metric(place: str, name: str, task: Member) -> list[str]:
-    if "." not in name and name not in names("metrics"):
-        return [f"{place}: {unknown('metric', name, names('metrics'))}"]
-    try:
-        metric: Any = find("metrics", name)
-    except UserError as error:
-        return [f"{place}: {problem}" for problem in error.problems]
-    if metric.judges == task.answers_are:  # type: ignore[attr-defined]
-        return []
-    fitting = [each for each in names("metrics") if find("metrics", each).judges == task.answers_are]  # type: ignore[attr-defined]
-    return [f"{place}: '{name}' judges {metric.judges}, and {task.name()} answers with {task.answers_are}. Allowed: {', '.join(fitting)}."]  # type: ignore[attr-defined]
+    return metrics_of(config.task)
 
 
 def _corpus(config: RunConfig, layout: Layout) -> list[str]:
@@ -83,57 +65,18 @@ def _layout(config: RunConfig, layout: Layout) -> list[str]:
 
 
 def _train(config: RunConfig, layout: Layout) -> list[str]:
-    return _training(config.train, layout)
-
-
-def _training(train: TrainConfig, layout: Layout) -> list[str]:
-    """Problems of one training by itself, or of a trial."""
-    found = layout.check_batch(train.batch) if train.batch_tokens is None else []
-    if train.precision == "fp16" and layout.gpus_per_worker == 0:
-        found.append("train.precision: fp16 needs a GPU and this layout has none. Use fp32, or bf16.")
-    found += dividing.problems(train, layout)
-    if train.regularizer is not None and train.gradient_checkpointing:
-        found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
-    if train.adapter is not None and getattr(train.adapter, "base_bits", None):
-        found += _four_bits(layout)
-    return found
-
-
-def _four_bits(layout: Layout) -> list[str]:
-    from importlib.util import find_spec
-
-    found = []
-    if layout.gpus_per_worker == 0 or layout.zero == 3:
-        found.append("train.adapter.base_bits: weights of 4 bits need a GPU and zero 0, 1 or 2. Leave it out, or choose another layout.")
-    if find_spec("bitsandbytes") is None:
-        found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install bitsandbytes")
-    return found
+    return training(config.train, layout)
 
 
 def _minimised(config: RunConfig, layout: Layout) -> list[str]:
-    return _objective(config.train, config.task)
-
-
-def _objective(train: TrainConfig, task: Any, *, taught: bool = False) -> list[str]:
-    """Problems between what is minimised, what the task learns, and whether there is a teacher."""
-    given, kinds = train.objective, [find("train.objectives", name) for name in names("train.objectives")]
-    fitting = [kind for kind in kinds if task.answers_are in kind.takes and kind().needs_teacher == taught]  # type: ignore[attr-defined]
-    allowed = f"Allowed: {', '.join(kind.name() for kind in fitting) or 'none that ships with Heliostat'}."
-    if given.needs_teacher and not taught:
-        return [f"train.objective: '{given.name()}' reads a teacher, and only `distil` has one. {allowed}"]
-    if taught and not given.needs_teacher:
-        return [f"train.objective: '{given.name()}' does not read a teacher. {allowed}"]
-    if task.answers_are not in given.takes:
-        told = f"'{given.name()}' trains on {' or '.join(given.takes)}, and {task.name()} answers with {task.answers_are}"
-        return [f"train.objective: {told}. {allowed}"]
-    return []
+    return objective(config.train, config.task)
 
 
 def _distil(config: RunConfig, layout: Layout) -> list[str]:
     if config.distil is None:
         return []
     train, learns = config.distil.train, config.task.answers_are == "labels"  # `_probabilities` tells where it does not
-    found = [*(_objective(train, config.task, taught=True) if learns else []), *_training(train, layout)]
+    found = [*(objective(train, config.task, taught=True) if learns else []), *training(train, layout)]
     found += auxiliary.problems(train, config.task, config.corpus.slices)
     return [f"distil.{p}" if p.startswith("train.") else p for p in found]
 
@@ -148,8 +91,8 @@ def _fit(config: RunConfig, layout: Layout) -> list[str]:
         kept, slices = config.train.curriculum.kept(), config.corpus.slices
         if kept is not None and kept not in slices:
             found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
-        found += [_placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
-    return [*found, *_fitting(config.train, config.model, config.task)]
+        found += [placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
+    return [*found, *fitting(config.train, config.model, config.task)]
 
 
 def _packing(config: RunConfig) -> list[str]:
@@ -162,19 +105,15 @@ def _packing(config: RunConfig) -> list[str]:
     return found
 
 
-def _fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
-    """Problems between one training and the model it starts from."""
-    found, depth = [], model.depth()
-    most = None if depth is None else min(depth, model.layers or depth)
-    if train.freeze and isinstance(train.freeze, int) and model.shapeless():
-        found.append(f"train.freeze: {model.shapeless()} Use 0, or patterns of parameters' names.")
-    if most is not None and isinstance(train.freeze, int) and train.freeze > most:
-        found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
-    if isinstance(train.freeze, list) and train.adapter is not None:
-        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Leave it out.")
-    if train.adapter is not None:
-        found += [_placed("train.adapter", train.adapter, problem) for problem in train.adapter.problems(weights.matrices(model), task)]
-    return found
+def _pseudo_label(config: RunConfig, layout: Layout) -> list[str]:
+    own = config.pseudo_label
+    if own is None:
+        return []
+    found = own.problems(config.task)
+    if config.task.answers_are == "labels":
+        found += [*objective(own.train, config.task), *training(own.train, layout), *fitting(own.train, config.model, config.task)]
+        found += auxiliary.problems(own.train, config.task, config.corpus.slices)
+    return [f"pseudo_label: {p}" if p.startswith("it ") else f"pseudo_label.{p}" for p in found]
 
 
 def _student(config: RunConfig, layout: Layout) -> list[str]:
@@ -199,10 +138,10 @@ def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
     found += [
         f"pretrain.{p}"
         for p in (
-            *_metrics_of(own.task),
-            *_training(own.train, layout),
+            *metrics_of(own.task),
+            *training(own.train, layout),
             *auxiliary.problems(own.train, own.task, own.corpus.slices),
-            *_fitting(own.train, config.model, own.task),
+            *fitting(own.train, config.model, own.task),
         )
     ]
     found += [f"pretrain.{problem}" for problem in own.corpus.problems(own.task)]
@@ -229,15 +168,15 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         return []
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
-    found += _metric("tune.metric", tune.metric, config.task) if tune.metric else []
+    found += metric("tune.metric", tune.metric, config.task) if tune.metric else []
     variants = [path for path in tune.space if path.startswith(CORPUS)]
     if tune.confirm and tune.confirm.folds and variants:
         found.append(
             f"tune.confirm.folds: {', '.join(variants)} is searched, so finalists may train on different rows, and their folds cannot be"
             f" compared. Use tune.confirm: {{seeds: {tune.confirm.folds}}}, or search no value of the corpus."
         )
-    found += [_placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
-    found += [_placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
+    found += [placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
+    found += [placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
     return found
 
 
@@ -245,22 +184,16 @@ def _objectives(config: RunConfig, layout: Layout) -> list[str]:
     """What is weighed beside the metric can be measured, and is measured once."""
     found: list[str] = []
     seen: set[str] = set()
-    for i, objective in enumerate(config.tune.objectives if config.tune else ()):
-        where, wrong = f"tune.objectives.{i}", list(objective.problems())
-        if isinstance(objective, General):
-            wrong += objective.lacks(config.evaluate.general)
-            objective = objective.resolved(config.evaluate.general)
-        if not wrong and objective.label() in seen:
-            wrong = [f"'{objective.label()}' is weighed twice. Take one out."]
-        seen.add(objective.label())
-        found += [_placed(where, objective, problem) for problem in wrong]
+    for i, aim in enumerate(config.tune.objectives if config.tune else ()):
+        where, wrong = f"tune.objectives.{i}", list(aim.problems())
+        if isinstance(aim, General):
+            wrong += aim.lacks(config.evaluate.general)
+            aim = aim.resolved(config.evaluate.general)
+        if not wrong and aim.label() in seen:
+            wrong = [f"'{aim.label()}' is weighed twice. Take one out."]
+        seen.add(aim.label())
+        found += [placed(where, aim, problem) for problem in wrong]
     return found
-
-
-def _placed(place: str, member: Member, problem: str) -> str:
-    """A member's sentence, which may begin with one of its options, after its place in the config."""
-    option = problem.split(":")[0].split(".")[0]
-    return f"{place}.{problem}" if option in type(member).model_fields and ":" in problem else f"{place}: {problem}"
 
 
 def _warm_start(config: RunConfig, layout: Layout) -> list[str]:
@@ -323,9 +256,9 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
     def of_trial(trial: Sections) -> list[str]:
         if trial.model not in models:  # a hub id is asked for once
             models[trial.model] = trial.model.problems()
-        found = [*_training(trial.train, layout), *_objective(trial.train, trial.task), *models[trial.model]]
+        found = [*training(trial.train, layout), *objective(trial.train, trial.task), *models[trial.model]]
         if not models[trial.model]:
-            found += [*_fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
+            found += [*fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
         filters = trial.corpus.filters if trial.corpus else []
         return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
@@ -352,7 +285,7 @@ def _trackers(config: RunConfig, layout: Layout) -> list[str]:
     for i, tracker in enumerate(config.trackers):
         wrong = [f"'{tracker.name()}' is given twice. Take one out."] if tracker.name() in seen else tracker.problems()
         seen.add(tracker.name())
-        found += [_placed(f"trackers.{i}", tracker, problem) for problem in wrong]
+        found += [placed(f"trackers.{i}", tracker, problem) for problem in wrong]
     return found
 
 
@@ -390,6 +323,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("distil task corpus layout", _distil),
     ("train model task corpus tune", _fit),
     ("distil model", _student),
+    ("pseudo_label task model corpus layout", _pseudo_label),
     ("evaluate", _evaluate),
     ("evaluate task", _ground),
     ("report evaluate task", _gates),

@@ -22,6 +22,7 @@ from heliostat.distil.config import DistilConfig
 from heliostat.ensemble.config import EnsembleConfig
 from heliostat.evaluate.config import EvaluateConfig
 from heliostat.pretrain.config import PretrainConfig
+from heliostat.pseudo_label.config import PseudoLabelConfig
 from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
@@ -54,6 +55,8 @@ class RunConfig(Settings):
     """A sweep over `train`; None trains once."""
     ensemble: EnsembleConfig | None = None
     """Combine the best trials; needs `tune`."""
+    pseudo_label: PseudoLabelConfig | None = None
+    """One more model, which also learns from text that the best predictor so far has labelled; None is off."""
     distil: DistilConfig | None = None
     """Teach a smaller student."""
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -14,6 +14,7 @@ from heliostat.distil import stage as distil
 from heliostat.ensemble import stage as ensemble
 from heliostat.evaluate import stage as evaluate
 from heliostat.pretrain import stage as pretrain
+from heliostat.pseudo_label import stage as pseudo_label
 from heliostat.report import stage as report
 from heliostat.tasks.config import Adapted
 from heliostat.train import stage as train
@@ -52,6 +53,12 @@ def story(run: RunConfig, do: Any) -> Any:
     if run.ensemble and sweep:
         council = do(ensemble.combine, run.ensemble, members=sweep.best(run.ensemble.candidates), corpus=corpus, task=task)
         contenders = [*contenders, council]
+
+    if run.pseudo_label:
+        more = run.pseudo_label
+        text = do(corpus_stage.build, more.corpus, name="unlabelled", task=more.reads(), apart_from=corpus)
+        learnt = do(pseudo_label.learn, more, teacher=council or best, model=model, corpus=corpus, unlabelled=text, task=task)
+        contenders = [*contenders, learnt]
 
     if run.distil:
         student = do(distil.teach, run.distil, teacher=council or best, best=best, model=model, corpus=corpus, task=task)

@@ -18,10 +18,16 @@ from heliostat.core.family import members
 
 SAMPLE = Path(__file__).parents[1] / "unit" / "report" / "sample.py"
 SECTIONS = members("report.sections")
-ABOUT = {"spans": "tagged words", "names": "several labels", "estimates": "numbers", "pretraining": "pretrained"}
+ABOUT = {
+    "spans": "tagged words",
+    "names": "several labels",
+    "estimates": "numbers",
+    "pretraining": "pretrained",
+    "pseudo_labels": "pseudo-labelled",
+}
 """Sections that have something to say about a run of another kind."""
 SWEEPS = ["a wide sweep", "a sweep of one trial", "a sweep that failed", "an older sweep"]
-KINDS = ["tagged words", "several labels", "numbers", "pretrained"]
+KINDS = ["tagged words", "several labels", "numbers", "pretrained", "pseudo-labelled"]
 RUNS = ["full", "minimal", "no sweep", "no ensemble", "no logits", "log-probabilities of zero", *KINDS, *SWEEPS]
 VOID = {"br", "hr", "img", "input", "meta", "link", "wbr"}
 
@@ -64,6 +70,7 @@ def runs(tmp_path_factory):
         "numbers": sample_plain.numbers(tmp_path_factory.mktemp("numbers"), full),
         "tagged words": sample_tags.tagged(tmp_path_factory.mktemp("tagged"), full),
         "pretrained": pretrained(tmp_path_factory.mktemp("pretrained")),
+        "pseudo-labelled": pseudo_labelled(tmp_path_factory.mktemp("pseudo")),
     }
 
 
@@ -73,11 +80,25 @@ def pretrained(folder):
     place = evidence.folder.parent / "pretrain"
     place.mkdir()
     grounds = {"field": {"before": 31000.5, "after": 41.2}, "general": {"before": 28.0, "after": 29.5}}
-    scores = {"metric": "perplexity", "rows": 400, "general_rows": 80, "grounds": grounds}
-    manifest = {"stage": "pretrain", "fingerprint": "0", "identity": {}, "seconds": 9.0, "finished_unix": 999.0}
-    for name, content in (("scores", scores), ("manifest", manifest)):
-        (place / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    finished(place, "scores", {"metric": "perplexity", "rows": 400, "general_rows": 80, "grounds": grounds})
     return evidence
+
+
+def pseudo_labelled(folder):
+    """A full run that labelled texts."""
+    evidence = sample.full(folder)
+    place = evidence.folder.parent / "pseudo_label"
+    place.mkdir()
+    labels = {"<b>art</b>": 30, "sport": 0}
+    finished(place, "labels", {"texts": 90, "known": 4, "teacher": "ensemble", "min_confidence": 0.95, "rows": 400, "labels": labels})
+    return evidence
+
+
+def finished(place, name, content):
+    """Write what a stage told, and that it finished."""
+    manifest = {"stage": place.name, "fingerprint": "0", "identity": {}, "seconds": 9.0, "finished_unix": 999.0}
+    for file, told in ((name, content), ("manifest", manifest)):
+        (place / f"{file}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
 class Balance(HTMLParser):

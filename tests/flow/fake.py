@@ -118,7 +118,8 @@ def _answers(name: str, rows: Prepared, order: Any) -> np.ndarray:
         units_N = rows.column("units")
         return np.stack([units_N * rng.uniform(1, 4, len(rows)), units_N, 4 * units_N], 1).astype(np.float32)
     noise = rng.normal(size=(len(rows), len(order.labels)))
-    return (2.0 * np.eye(len(order.labels))[rows.column("labels")] + noise).astype(np.float32)
+    targets_N = rows.column("labels")
+    return (2.0 * np.eye(len(order.labels))[np.maximum(targets_N, 0)] + noise).astype(np.float32)
 
 
 def _save(path: Path, value: np.ndarray) -> None:

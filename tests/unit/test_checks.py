@@ -49,6 +49,13 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         (["tune.space={train.epochs.x: {uniform: [1, 2]}}"], ["tune.space.train.epochs.x", "no settings below it"]),
         (["tune.space={train.precision: {choice: [fp32, fp16, bf16]}}"], ["tune.space.train.precision", "fp16 needs a GPU"]),
         (["tune.space={train.optimizer.lr: {choice: [0.1, x, 0.2]}}"], ["tune.space.train.optimizer.lr", "'x' was given"]),
+        (["train.auxiliary=[{column: theme}]"], ["train.auxiliary.0.column: 'theme' is not kept", "Add it to corpus.slices"]),
+        (["distil={layers: 1, train: {auxiliary: [{column: theme}]}}"], ["distil.train.auxiliary.0.column: 'theme' is not kept"]),
+        (["pseudo_label={corpus: {sources: [{use: csv, paths: [no.csv]}]}}"], ["pseudo_label.corpus.sources.0.paths", "no.csv"]),
+        (
+            ["pseudo_label={corpus: {sources: [{use: csv, paths: [.]}]}, min_confidence: 2}"],
+            ["min_confidence", "less than 1"],
+        ),
         (["trackers=[tensorboard, tensorboard]"], ["trackers.1: 'tensorboard' is given twice"]),
         (["trackers=[tensorbord]"], ["trackers.0", "Did you mean 'tensorboard'"]),
         (["trackers=[{use: mlflow, tracking_uri: ./mlruns}]"], ["trackers.0.tracking_uri: './mlruns' is a folder", "sqlite:///"]),

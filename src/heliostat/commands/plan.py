@@ -163,6 +163,11 @@ class Costs:
             return f"{run.tune.trials:,} trials of {length} steps; {sum(self.sweep.jobs):,} jobs{plain}"
         if stage == "ensemble" and run.ensemble:
             return f"{run.ensemble.candidates} candidates"
+        if stage == "unlabelled" and run.pseudo_label:
+            return f"about {sum(map(estimates.source_rows, run.pseudo_label.corpus.sources)):,} texts read"
+        if stage == "pseudo_label" and run.pseudo_label:
+            least = estimates.steps(run.pseudo_label.train, rows.splits["train"])
+            return f"from {least:,} steps of {run.pseudo_label.train.batch} rows, by how many texts are labelled"
         if stage == "distil" and run.distil:
             return f"{estimates.steps(run.distil.train, rows.splits['train']):,} steps, {run.distil.layers} layers"
         return ""

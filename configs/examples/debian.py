@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ ROWS = 3000
 """Most rows of each file."""
 FACETS = 20
 """The most frequent tags that are kept."""
+SECTIONS, LABELLED = 8, 400
+"""The most frequent sections of the archive, and how many packages come with theirs."""
 WORDS = 4
 """Shorter descriptions say too little."""
 
@@ -80,6 +83,24 @@ def names(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         yield {"text": fields["Description"], "name": fields["Package"]}
 
 
+def sections(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """text_classification: the section of a package, for a few of them."""
+    frequent = {section for section, _ in Counter(fields.get("Section", "") for fields in index).most_common(SECTIONS)} - {""}
+    for fields in index:
+        if fields.get("Section") in frequent:
+            yield {"text": fields["Description"], "section": fields["Section"]}
+
+
+def labelled(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """The first of `sections`."""
+    yield from islice(sections(index), LABELLED)
+
+
+def unlabelled(index: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """The others, without their section: text for `pseudo_label`."""
+    yield from ({"text": row["text"]} for row in islice(sections(index), LABELLED, None))
+
+
 def write_model(folder: Path) -> None:
     """An untrained T5 of two small layers that reads and writes bytes, so that nothing has to be downloaded."""
     import torch
@@ -95,7 +116,7 @@ def write_model(folder: Path) -> None:
 def write(index: list[dict[str, str]], folder: Path) -> None:
     """One JSON lines file per task."""
     folder.mkdir(parents=True, exist_ok=True)
-    for rows in (sizes, facets, pairs, names):
+    for rows in (sizes, facets, pairs, names, labelled, unlabelled):
         lines = [json.dumps(row, ensure_ascii=False) for _, row in zip(range(ROWS), rows(index), strict=False)]
         (folder / f"{rows.__name__}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

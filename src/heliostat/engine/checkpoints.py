@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import numpy as np
 from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync, write_json
 
 MANIFEST = "MANIFEST.json"
+WEIGHTS = "weights.safetensors"
 PREDICTIONS = "predictions.npy"
 PATTERN = re.compile(r"^step-(\d{8})$")
 FORMAT = 2
@@ -51,7 +53,7 @@ def write(folder: Path, step: int, content: Content, facts: dict[str, Any], meet
     final, temporary = at(folder, step), unfinished(folder, step)
     written = []
     if content.weights is not None and meeting.rank == 0:
-        written.append(_tensors(temporary / "weights.safetensors", content.weights, {"step": str(step)}))
+        written.append(_tensors(temporary / WEIGHTS, content.weights, {"step": str(step)}))
     if content.states is not None:
         tensors, notes = content.states
         written.append(_tensors(temporary / f"states-{meeting.rank:05d}.safetensors", tensors, {"notes": json.dumps(notes)}))
@@ -77,9 +79,12 @@ def _tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> t
 
 
 def _told(path: Path) -> tuple[str, dict[str, Any]]:
-    """A file's name and what the manifest says of it, once it is on disk."""
-    sync(path)
-    return path.name, {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    """A file's name and what the manifest says of it, once it is on disk; it is hashed while the disk works."""
+    with ThreadPoolExecutor(1) as pool:
+        on_disk = pool.submit(sync, path)
+        told = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        on_disk.result()
+    return path.name, told
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
@@ -137,7 +142,7 @@ def weights(checkpoint: Path) -> dict[str, Any]:
     """The saved weights by name, on the CPU."""
     from safetensors.torch import load_file
 
-    return load_file(checkpoint / "weights.safetensors")
+    return load_file(checkpoint / WEIGHTS)
 
 
 def state_files(checkpoint: Path) -> list[Path]:

@@ -91,7 +91,7 @@ class Session:
         if saved:
             states.restore(engine, saved)
             facts = checkpoints.facts(saved)
-            if self.average is not None:
+            if self.average is not None and (saved / checkpoints.WEIGHTS).exists():  # a parent's may be without: it begins here
                 self.average.load(checkpoints.weights(saved), facts["step"])
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's

@@ -351,3 +351,12 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, ad
 @pytest.mark.parametrize(("every", "rows", "steps"), [(0.25, 160, 2), (0.25, 17, 1), (1.0, 161, 11), (0.001, 160, 1)])
 def test_validations_come_every_so_many_steps(every, rows, steps):
     assert interval(TrainConfig(validate_every=every), Batches(np.arange(rows), 16)) == steps
+
+
+def test_an_average_begins_where_a_parent_without_one_ended(ground, worker, tmp_path):
+    Train(**fields(ground, tmp_path / "parent"), until=4).perform(worker())
+    child = fields(ground, tmp_path / "child", ema=0.9) | {"key": "child"}
+    gang = worker()
+    Train(**child, until=6, parent=(tmp_path / "parent", 4)).perform(gang)
+    assert gang.kept["session"].average.updates == 2
+    assert json.loads((tmp_path / "child/result.json").read_text())["step"] == 6

@@ -91,7 +91,9 @@ def test_the_configs_load_and_plan(debian, index, config, tmp_path, monkeypatch)
     assert json.loads(rows.read_text().splitlines()[0])["text"].startswith("number")
     assignments = [f"corpus.sources=[{{use: jsonl, paths: [{rows}]}}]"]
     assignments += [f"model.path={tmp_path / 'tiny-byt5'}"] if config == "debian_names" else []
-    more = [f"pseudo_label.corpus.sources=[{{use: jsonl, paths: [{tmp_path / 'unlabelled.jsonl'}]}}]"] if config == "debian_sections" else []
+    more = (
+        [f"pseudo_label.corpus.sources=[{{use: jsonl, paths: [{tmp_path / 'unlabelled.jsonl'}]}}]"] if config == "debian_sections" else []
+    )
     run = read_config(EXAMPLES / f"{config}.yaml", [*assignments, *more])
     decisions, _ = survey(run, Layout(), tmp_path / "run")
     added = ["unlabelled", "pseudo_label"] if more else []

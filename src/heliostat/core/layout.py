@@ -34,6 +34,9 @@ class Layout(Settings):
     """DeepSpeed ZeRO stage; "auto" is the first whose weights, gradients and optimiser states fill at most 60 % of a worker's memory."""
     memory_gb: float | None = Field(None, gt=0)
     """GiB that one worker has, for `zero: auto`; None asks its GPU, or takes its share of the machine's."""
+    frozen_gb: float = Field(8, ge=0)
+    """GiB on each node for what the layers that `train.freeze` leaves alone give for a row: it is then computed once, and not in every
+    epoch and trial. 0 computes it at every pass."""
     offload: Literal["none", "optimizer"] = "none"
     """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU)."""
     micro_batch: int | None = Field(None, ge=1)

@@ -7,6 +7,7 @@ final scores pay for one start. Answers about models (logits, embeddings) are re
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -70,6 +71,10 @@ class Engine:
         until = time.monotonic() + self.layout.grace_s  # trainings that are interrupted save, all of them at once
         for gang in gangs:
             gang.close(max(0.0, until - time.monotonic()), leaving=self._channel.leave)
+        from heliostat.engine.streams import FROZEN
+
+        for kept in (self.cache / "rows").glob(f"*/{FROZEN}*"):  # as large as the corpus many times over, and soon computed again
+            shutil.rmtree(kept, ignore_errors=True)
         if self._connection is not None:
             from heliostat.engine import cluster
 

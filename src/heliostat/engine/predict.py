@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,8 @@ ROWS = 32
 
 Batch = Callable[[np.ndarray], dict[str, Any]]
 """Gives the tensors of the rows at some places."""
+Given = Callable[[Rows, np.ndarray], AbstractContextManager[None]]
+"""Told of the rows and the places in them that the next pass is about."""
 
 
 class InUse(Order):
@@ -132,10 +135,13 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
     return batch if device == "cpu" else {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
-def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:
+def forward(
+    module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS, given: Given = lambda rows, places: nullcontext()
+) -> np.ndarray:
     """Answers [rows, ...] about every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
 
     Every worker makes the same number of forward passes, as ZeRO 3 needs. What is random about a row is the same every time.
+    `given` is entered around the pass of some rows (engine/trunk).
     """
     import torch
 
@@ -149,7 +155,8 @@ def forward(module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_
     with torch.no_grad():
         for index, counts in mine:
             batch = on(batch_of(rows, index, task, prepared, (0, "valid")), group.device)
-            answers = task.answers(task.logits(module, batch), batch).cpu().numpy()
+            with given(rows, index):
+                answers = task.answers(task.logits(module, batch), batch).cpu().numpy()
             if counts:
                 parts.append((index, answers))
     module.train(was_training)

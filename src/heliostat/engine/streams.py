@@ -22,6 +22,8 @@ from heliostat.engine.gather import Chunks
 
 VERSION = 2
 TARGET, UNITS = "target", "units"
+FROZEN = "frozen-"
+"""Before the mark of the folders beside prepared rows that hold what frozen layers give (engine/trunk)."""
 KEPT = "slice:"
 """Before the names of slices that stay with prepared rows."""
 

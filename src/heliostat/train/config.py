@@ -54,7 +54,8 @@ class TrainConfig(Settings):
     freeze: int | list[str] = Field(0)
     """So many encoder layers, counted from the input, are not trained, and neither are the embeddings; or patterns of parameter names
     that are not (`["*.embeddings.*", "*layer.0.*"]`); 0 trains everything. Cheaper steps, smaller checkpoints, and the model keeps
-    more of what it knew."""
+    more of what it knew. Layers below the first trained parameter have no dropout, and are
+    computed once for each row where that is exact."""
     adapter: In["train.adapters"] | None = None
     """Member of train/adapters: train it and the head only; None trains everything."""
     ema: float | None = Field(None, gt=0, lt=1)

@@ -54,6 +54,8 @@ class Training(Order):
     zero: int | Literal["auto"] = 0
     offload: str = "none"
     memory_gb: float | None = None
+    frozen_gb: float = 0.0
+    """GiB on each node for what frozen layers give."""
     batch_rows: int | None = None
     """Rows of one update over all workers, about so many, where it is a number of tokens that counts; None is `train.batch`."""
     micro_rows: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from heliostat.engine.isolation import refuse_leaks
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import ROWS, batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
+from heliostat.train import frozen
 from heliostat.train.auxiliary import targets_of
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
@@ -26,11 +28,14 @@ from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
 if TYPE_CHECKING:
+    from heliostat.engine.trunk import Trunk
     from heliostat.train.heads import Heads
     from heliostat.train.loop import StepDone
     from heliostat.train.orders import Train
 
 EVENTS_EVERY_S = 0.5
+AT = "at"
+"""In a batch: where its rows are among those that are trained on."""
 NAMED_ROWS = 5
 """Rows of a batch that are named when it is bad."""
 
@@ -60,8 +65,10 @@ class Session:
         self.average: Average | None = None
         self.heads: Heads | None = None
         self.behind = Behind()
+        self.trunk: Trunk | None = None
         self.engine = self._open()
-        self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device))
+        self.given = frozen.kept(self.trunk, order, self.rows, self.valid, worker)
+        self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device), partial(self.given, self.rows))
         told = {"kind": "began", "key": order.key, "step": self.step, "total": order.total, "curve": list(self.curve)}
         worker.post(told | {"metric": order.metric, "train": order.train.dump(), "settings": order.settings})
 
@@ -83,6 +90,7 @@ class Session:
         module.to(group.device)
         rows, count = order.rows_at_once(), order.passes(group.world)
         stage = order.stage(module, group)
+        self.trunk = frozen.trunk(order, module, stage)
         plan = zero.ZeroPlan(stage, order.offload, train.precision, train.clip, rows, count, group.world, group.device)
         optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), stage)
         engine = zero.start(module, optimizer, plan)
@@ -193,7 +201,7 @@ class Session:
             batch |= self.heads.batch(micro.rows)
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
-        return on(batch, self.worker.group.device)
+        return on(batch, self.worker.group.device) | {AT: micro.rows}
 
     def _note(self, done: StepDone) -> None:
         self.worker.group.pulse.mark(done.step)
@@ -211,7 +219,7 @@ class Session:
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
         at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once)
+        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once, self.given)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
@@ -289,8 +297,8 @@ class Session:
 class Pass:
     """One pass of a batch through the model: what an objective asks for, once or several times."""
 
-    def __init__(self, engine: Any, task: Any, facts: dict[str, Any]):
-        self.engine, self.task, self.facts = engine, task, facts
+    def __init__(self, engine: Any, task: Any, facts: dict[str, Any], given: Callable[[np.ndarray], AbstractContextManager[None]]):
+        self.engine, self.task, self.facts, self.given = engine, task, facts, given
 
     @property
     def module(self) -> Any:
@@ -299,7 +307,8 @@ class Pass:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The units of `batch`, gradients attached."""
-        return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
+        with self.given(batch[AT]):
+            return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
 
 
 def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.core import seeds
-from heliostat.engine import adapters, models, rates
+from heliostat.engine import adapters, models, rates, trunk
 from heliostat.engine.streams import Rows, opened
 from heliostat.train.folds import folds
 
@@ -23,6 +23,7 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
         models.set_dropout(module, train.dropout)
     if train.freeze:
         models.freeze(module, train.freeze)
+        trunk.still(module)
     if train.gradient_checkpointing:
         module.gradient_checkpointing_enable()
         if train.adapter is not None:

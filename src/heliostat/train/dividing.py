@@ -52,7 +52,8 @@ class Footprint:
 def stages(train: TrainConfig, offload: str) -> tuple[int, ...]:
     """The ZeRO stages that a training can have: some settings need whole weights on every worker."""
     whole = train.ema is not None or train.regularizer is not None or getattr(train.adapter, "base_bits", None) is not None
-    return tuple(stage for stage in (0, 1, 2, 3) if not (whole and stage == 3) and not (offload != "none" and stage == 0))
+    most = 0 if train.optimizer.whole else 2 if whole else 3
+    return tuple(range(0 if offload == "none" else 1, most + 1)) or (0,)
 
 
 def problems(train: TrainConfig, layout: Layout) -> list[str]:
@@ -62,6 +63,9 @@ def problems(train: TrainConfig, layout: Layout) -> list[str]:
         found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
     if train.regularizer is not None and layout.zero == 3:
         found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    if train.optimizer.whole and (layout.zero in (1, 2, 3) or layout.offload != "none"):
+        name = train.optimizer.name()
+        found.append(f"train.optimizer: {name} needs whole parameters, and ZeRO 1 to 3 part them. Use layout.zero 0, or adamw, lion or sgd.")
     return found
 
 

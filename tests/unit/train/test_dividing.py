@@ -10,7 +10,7 @@ from heliostat.core.provenance import memory_bytes
 from heliostat.engine.group import Group
 from heliostat.train import dividing
 from heliostat.train.config import TrainConfig
-from heliostat.train.dividing import Footprint, own_bytes, stages, worker_bytes
+from heliostat.train.dividing import Footprint, own_bytes, problems, stages, worker_bytes
 from heliostat.train.orders import Training
 
 HELD = Footprint(params=1000, trained=1000, state_bytes=8, workers=4)  # 16,000 bytes whole; 10,000, 7,000 and 4,000 divided
@@ -39,10 +39,20 @@ def test_states_in_cpu_memory_are_not_held():
         ({"regularizer": "r_drop"}, "none", (0, 1, 2)),
         ({"adapter": {"use": "lora", "base_bits": 4}}, "none", (0, 1, 2)),
         ({}, "optimizer", (1, 2, 3)),
+        ({"ema": 0.9}, "optimizer", (1, 2)),
+        ({"optimizer": "adafactor"}, "none", (0,)),
     ],
 )
 def test_what_needs_whole_weights_is_never_at_stage_3(train, offload, possible):
     assert stages(TrainConfig(**train), offload) == possible
+
+
+def test_an_optimiser_that_looks_at_whole_matrices_is_refused_where_they_are_parted():
+    train = TrainConfig(optimizer="adafactor")
+    (told,) = problems(train, Layout(workers=2, zero=2))
+    assert told.startswith("train.optimizer: adafactor needs whole parameters, and ZeRO 1 to 3 part them.")
+    assert problems(train, Layout(workers=2, zero=2, offload="optimizer", gpus_per_worker=1)) == [told]
+    assert problems(train, Layout(workers=2)) == problems(train, Layout(workers=2, zero=0)) == []
 
 
 def test_a_worker_has_its_share_of_the_machine():

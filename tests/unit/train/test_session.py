@@ -133,6 +133,7 @@ def test_going_on_from_disk_in_another_process_is_the_same_training(ground, work
     {"regularizer": "fgm"}, {"regularizer": "r_drop"}, {"regularizer": {"use": "freelb", "steps": 2}},
     {"batch_tokens": 40}, {"curriculum": {"use": "length", "span": 3.0}}, {"curriculum": "length", "batch_tokens": 30},
     {"objective": {"use": "focal", "class_weights": "balanced"}}, {"schedule": {"use": "plateau", "patience": 1}},
+    {"optimizer": {"use": "lion", "lr": 1e-3}}, {"optimizer": {"use": "adafactor", "lr": 0.1}},
 ])  # fmt: skip
 def test_every_way_of_training_goes_on_from_disk_as_the_same_training(ground, worker, tmp_path, train):
     Train(**fields(ground, tmp_path / "whole", **train), until=TOTAL).perform(worker())

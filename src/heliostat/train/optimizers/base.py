@@ -15,6 +15,8 @@ class Base(Member):
 
     state_bytes: ClassVar[int]
     """What it keeps about a trained parameter, in bytes."""
+    whole: ClassVar[bool] = False
+    """Whether it must see a parameter whole: ZeRO 1 to 3 show an optimiser flat pieces."""
     lr: float = Field(5e-5, gt=0, lt=10)
     """Peak learning rate."""
 

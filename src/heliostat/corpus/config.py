@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -119,7 +120,7 @@ class CorpusConfig(Settings):
         wanted = [(f"corpus.columns.{name}", self.column(source, name)) for name in task.columns()]
         wanted += [(f"corpus.slices.{i}", name) for i, name in enumerate(self.slices)]
         wanted += [("corpus.split.group", self.split.group)] if self.split.group else []
-        problems: dict[str, None] = {}
+        lacking: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for file in source.files()[:PEEKED_FILES]:
             try:
                 there = source.peek(file)
@@ -133,8 +134,13 @@ class CorpusConfig(Settings):
                 ]
             for setting, column in wanted:
                 if column not in there:
-                    close = nearest(column, there)
-                    hint = f" Did you mean '{close}'?" if close else ""
-                    listed = ", ".join(there[:30])
-                    problems[f"{setting}: {where} ('{file.name}') has no column '{column}'.{hint} It has: {listed}."] = None
-        return list(problems)[:10]
+                    lacking.setdefault((setting, column, tuple(there)), []).append(file.name)
+        return [_lacks(setting, where, files, column, there) for (setting, column, there), files in lacking.items()][:10]
+
+
+def _lacks(setting: str, where: str, files: list[str], column: str, there: Sequence[str]) -> str:
+    """That some files of a source, with the same columns, have not the one that a setting names."""
+    close = nearest(column, there)
+    hint = f" Did you mean '{close}'?" if close else ""
+    others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"{setting}: {where} ('{files[0]}'{others}) has no column '{column}'.{hint} It has: {', '.join(there[:30])}."

@@ -35,6 +35,15 @@ def test_missing_columns_are_told_with_the_ones_there_are(table):
     assert "Did you mean 'author'?" in found[2]
 
 
+def test_a_column_that_many_files_lack_is_told_once(table, tmp_path):
+    text = (tmp_path / "x.csv").read_text()
+    paths = [tmp_path / f"{name}.csv" for name in "pqr"]
+    for path in paths:
+        path.write_text(text)
+    (found,) = problems(sources=[{"use": "csv", "paths": list(map(str, paths))}], columns={"text": "Body"}, slices=["year"])
+    assert found.startswith("corpus.slices.0: corpus.sources.0 ('p.csv' and 2 more) has no column 'year'.")
+
+
 def test_every_source_is_told_with_its_place(table, tmp_path):
     found = problems(sources=[{"use": "jsonl", "paths": [str(tmp_path / "*.jsonl")]}, {**table, "paths": [str(tmp_path / "y.csv")]}])
     assert found[0].startswith("corpus.sources.0.paths: no file matches")

@@ -18,6 +18,7 @@ from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context, Workspace
 from heliostat.corpus.stage import build
+from heliostat.engine.cluster import HUGE_PAGES
 from heliostat.engine.driver import Engine, source_of
 from heliostat.train.stage import training
 
@@ -80,6 +81,31 @@ def test_engine_rate_against_the_trainer(tmp_path: Path) -> None:
     found = ratios(told["theirs"], told["ours"])
     assert len(found) == PAIRS
     figure("engine.rate_trainer", found, ">= 1.08", met(">= 1.08", found), "transformers.Trainer", interval=interval_of_median(found))
+
+
+def test_engine_frozen_layers(tmp_path: Path) -> None:
+    """Updates with a validation after every dozen, three of six layers frozen: computed at every pass over computed once."""
+    with Engine(Layout(), tmp_path) as engine:
+        fields = ground(engine, tmp_path, "train.freeze=3")
+        told = engine.perform(races.Kept(**fields, until=STEPS, resumable=False, pairs=PAIRS, steps=STEPS)).value
+    same(told["losses"], 1e-3)
+    found = ratios(told["anew"], told["once"])
+    assert len(found) == PAIRS
+    against = f"frozen layers computed at every pass, 3 of 6; computing them once took {told['ahead']:.0f} s"
+    figure("engine.frozen", found, None, None, against, interval=interval_of_median(found))
+
+
+def test_engine_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Updates of workers that ask for huge pages over those of workers that do not, in turns, a new worker each time."""
+    sides: dict[str, list[float]] = {"glibc.malloc.hugetlb=0": [], HUGE_PAGES: []}
+    for turn in range(PAIRS):
+        for pages, seconds in sides.items():
+            monkeypatch.setenv("GLIBC_TUNABLES", pages)
+            with Engine(Layout(), tmp_path / f"{turn}-{len(seconds)}-{pages[-1]}") as engine:
+                order = races.Paced(**ground(engine, tmp_path), until=STEPS, resumable=False, steps=STEPS)
+                seconds.append(engine.perform(order).value)
+    found = ratios(*sides.values())
+    figure("engine.huge_pages", found, None, None, "small pages, one worker", interval=interval_of_median(found))
 
 
 def test_engine_report(tmp_path: Path) -> None:

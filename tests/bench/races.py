@@ -190,6 +190,57 @@ def _write(tensors: list[Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
+class Kept(Train):
+    """Blocks of `steps` updates and a validation, with frozen layers computed once and at every pass, in turns."""
+
+    pairs: int
+    steps: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.train.session import Session
+
+        began = time.perf_counter()
+        once = Session(self.model_copy(update={"key": "once"}), worker)
+        ahead = time.perf_counter() - began
+        anew = Session(self.model_copy(update={"key": "anew", "frozen_gb": 0.0}), worker)
+        assert once.trunk is not None
+        assert len(once.trunk.of) == 2
+        assert anew.trunk is None
+        sides: dict[str, list[float]] = {"once": [], "anew": []}
+        losses = []
+        for pair in range(self.pairs + 1):
+            until, block = (pair + 1) * self.steps, []
+            for name, session in (("once", once), ("anew", anew)):
+                began = time.perf_counter()
+                done = list(session.updates(session.order.model_copy(update={"until": until})))
+                session._validate(done[-1])
+                sides[name].append(time.perf_counter() - began)
+                block.append([each.loss for each in done])
+            losses += list(zip(*block, strict=True))
+        once.close()
+        anew.close()
+        return {name: seconds[1:] for name, seconds in sides.items()} | {"losses": losses, "ahead": ahead}
+
+
+class Paced(Train):
+    """Seconds of `steps` updates, after a few to warm up."""
+
+    steps: int
+
+    def perform(self, worker: Any) -> float:
+        from heliostat.train.session import Session
+
+        session = Session(self, worker)
+        for _ in session.updates(self.model_copy(update={"until": 4})):
+            pass
+        began = time.perf_counter()
+        for _ in session.updates(self.model_copy(update={"until": 4 + self.steps})):
+            pass
+        took = time.perf_counter() - began
+        session.close()
+        return took
+
+
 class Told(Train):
     """Blocks of `steps` updates, telling every step and telling nothing, in turns."""
 

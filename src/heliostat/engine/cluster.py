@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from heliostat.core.errors import UserError
 from heliostat.core.layout import Layout
@@ -60,20 +59,21 @@ def connect(layout: Layout) -> Connection:
     env = {k: v for k, v in QUIET.items() if not k.startswith("TUNE")}
     if layout.gpus_per_worker == 0:
         env |= {"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", HUGE_PAGES)}
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": {"env_vars": env}}
-    address = layout.joins()
     with _own_sigterm():
-        return _joined(address, layout, common)
+        return _joined(layout, env)
 
 
-def _joined(address: str | None, layout: Layout, common: dict[str, Any]) -> Connection:
+def _joined(layout: Layout, env: dict[str, str]) -> Connection:
     import ray
 
+    address, quiet = layout.joins(), {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(num_cpus=layout.training_cpus() + DATA_CPUS, include_dashboard=False, object_store_memory=_object_store_bytes(), **common)
+        room = {"num_cpus": layout.training_cpus() + DATA_CPUS, "object_store_memory": _object_store_bytes()}
+        with _environment(env):  # a local node hands its own on: workers need none of their own, and those that it starts ahead will do
+            ray.init(include_dashboard=False, **room, **quiet)
         return Connection(local=True, ours=True)
     try:
-        ray.init(address=address, **common)
+        ray.init(address=address, runtime_env={"env_vars": env}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
@@ -81,6 +81,21 @@ def _joined(address: str | None, layout: Layout, common: dict[str, Any]) -> Conn
             "Start one with `ray start --head`, or leave address empty for a local one."
         ) from None
     return Connection(local=False, ours=True)
+
+
+@contextmanager
+def _environment(more: dict[str, str]) -> Iterator[None]:
+    """This process's environment has `more`, for what it starts meanwhile."""
+    before = {name: os.environ.get(name) for name in more}
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -64,8 +64,8 @@ def problems(train: TrainConfig, layout: Layout) -> list[str]:
     if train.regularizer is not None and layout.zero == 3:
         found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
     if train.optimizer.whole and (layout.zero in (1, 2, 3) or layout.offload != "none"):
-        name = train.optimizer.name()
-        found.append(f"train.optimizer: {name} needs whole parameters, and ZeRO 1 to 3 part them. Use layout.zero 0, or adamw, lion or sgd.")
+        name, others = train.optimizer.name(), "adamw, lion or sgd"
+        found.append(f"train.optimizer: {name} needs whole parameters, and ZeRO 1 to 3 part them. Use layout.zero 0, or {others}.")
     return found
 
 

@@ -62,8 +62,8 @@ class Trunk:
         self.of: dict[int, Outputs] = {}
         """What is kept, by the identity of the rows."""
         self._output: Any = None
-        self._heard: list[Any] | None = None
-        """Collects what the last layer gives, while somebody listens."""
+        self._listening = False
+        """Whether a pass ends at the last layer, for nothing but its output is wanted."""
         for layer in layers:
             layer.forward = self._instead(layer, last=layer is layers[-1])
 
@@ -75,8 +75,8 @@ class Trunk:
             if self._output is not None:
                 return self._output(hidden_BTD) if last else hidden_BTD
             out = own(hidden_BTD, *args, **kwargs)
-            if last and self._heard is not None:
-                self._heard.append(out)
+            if last and self._listening:
+                raise _Heard(out)
             return out
 
         return forward
@@ -98,10 +98,14 @@ class Trunk:
         """What the layers give for a batch [B, T, D], computed; None when it is not one tensor of that shape."""
         import torch
 
-        self._heard = []
-        with torch.no_grad():
-            task.logits(self.module, batch)
-        (heard,), self._heard = self._heard, None
+        self._listening, heard = True, None
+        try:
+            with torch.no_grad():
+                task.logits(self.module, batch)
+        except _Heard as told:
+            heard = told.output
+        finally:
+            self._listening = False
         return heard if isinstance(heard, torch.Tensor) and heard.ndim == 3 else None
 
     def keep(self, rows: Prepared, task: Any, prepared: Any, group: Group, room: float) -> int:
@@ -133,6 +137,12 @@ class Trunk:
             return 0
         self.of[id(rows)] = kept
         return kept.bytes
+
+
+class _Heard(Exception):  # noqa: N818  it is no error: it ends a pass where enough is known
+    def __init__(self, output: Any):
+        super().__init__("the output of the frozen layers")
+        self.output = output
 
 
 class Outputs:

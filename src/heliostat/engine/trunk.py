@@ -139,7 +139,9 @@ class Trunk:
         return kept.bytes
 
 
-class _Heard(Exception):  # noqa: N818  it is no error: it ends a pass where enough is known
+class _Heard(Exception):
+    """No error: it ends a pass where enough is known."""
+
     def __init__(self, output: Any):
         super().__init__("the output of the frozen layers")
         self.output = output

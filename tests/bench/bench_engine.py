@@ -103,7 +103,7 @@ def test_engine_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             monkeypatch.setenv("GLIBC_TUNABLES", pages)
             with Engine(Layout(), tmp_path / f"{turn}-{len(seconds)}-{pages[-1]}") as engine:
                 order = races.Paced(**ground(engine, tmp_path), until=STEPS, resumable=False, steps=STEPS)
-                seconds.append(engine.perform(order).value)
+                seconds.append(engine.perform(order).value["seconds"])
     found = ratios(*sides.values())
     figure("engine.huge_pages", found, None, None, "small pages, one worker", interval=interval_of_median(found))
 

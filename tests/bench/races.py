@@ -223,11 +223,11 @@ class Kept(Train):
 
 
 class Paced(Train):
-    """Seconds of `steps` updates, after a few to warm up."""
+    """{"seconds"} of `steps` updates, after a few to warm up."""
 
     steps: int
 
-    def perform(self, worker: Any) -> float:
+    def perform(self, worker: Any) -> dict[str, float]:
         from heliostat.train.session import Session
 
         session = Session(self, worker)
@@ -238,7 +238,7 @@ class Paced(Train):
             pass
         took = time.perf_counter() - began
         session.close()
-        return took
+        return {"seconds": took}
 
 
 class Told(Train):

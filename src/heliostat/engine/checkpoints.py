@@ -12,7 +12,6 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from heliostat.core.manifest import fingerprint, read_json, sha256_file, sync, write_json
+from heliostat.engine import tensorfile
 
 MANIFEST = "MANIFEST.json"
 WEIGHTS = "weights.safetensors"
@@ -53,10 +53,11 @@ def write(folder: Path, step: int, content: Content, facts: dict[str, Any], meet
     final, temporary = at(folder, step), unfinished(folder, step)
     written = []
     if content.weights is not None and meeting.rank == 0:
-        written.append(_tensors(temporary / WEIGHTS, content.weights, {"step": str(step)}))
+        written.append((WEIGHTS, tensorfile.write(temporary / WEIGHTS, content.weights, {"step": str(step)})))
     if content.states is not None:
         tensors, notes = content.states
-        written.append(_tensors(temporary / f"states-{meeting.rank:05d}.safetensors", tensors, {"notes": json.dumps(notes)}))
+        name = f"states-{meeting.rank:05d}.safetensors"
+        written.append((name, tensorfile.write(temporary / name, tensors, {"notes": json.dumps(notes)})))
     if content.predictions is not None and meeting.rank == 0:
         np.save(temporary / PREDICTIONS, content.predictions)
         written.append(_told(temporary / PREDICTIONS))
@@ -71,20 +72,10 @@ def write(folder: Path, step: int, content: Content, facts: dict[str, Any], meet
     return final
 
 
-def _tensors(path: Path, tensors: dict[str, Any], metadata: dict[str, str]) -> tuple[str, dict[str, Any]]:
-    from safetensors.torch import save_file
-
-    save_file(tensors, path, metadata=metadata)
-    return _told(path)
-
-
 def _told(path: Path) -> tuple[str, dict[str, Any]]:
-    """A file's name and what the manifest says of it, once it is on disk; it is hashed while the disk works."""
-    with ThreadPoolExecutor(1) as pool:
-        on_disk = pool.submit(sync, path)
-        told = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-        on_disk.result()
-    return path.name, told
+    """A file's name and what the manifest says of it, once it is on disk."""
+    sync(path)
+    return path.name, {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:

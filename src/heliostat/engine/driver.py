@@ -110,6 +110,15 @@ class Engine:
             return self.layout.workers
         return cluster.workers_of_each(self.layout, min(self.side_by_side, self.room()))
 
+    def _outgrow(self) -> None:
+        """Let a gang go that was started when the cluster held less than the only training may have."""
+        if self.side_by_side > 1 or not self.layout.is_elastic() or not self.gangs:
+            return
+        width = self._width()
+        for gang in [each for each in self.gangs if each.most < width]:
+            self.show.message(f"{gang.name}: nodes have come: another gang of up to {width} workers takes its place")
+            self.release(gang)
+
     def room(self) -> int:
         """Gangs that fit the cluster as it is now, 0 when it has shrunk below one."""
         from heliostat.engine import cluster
@@ -143,6 +152,7 @@ class Engine:
     def perform(self, order: Order) -> Reply:
         """One order on the first gang, with every core it may use; raises what went wrong."""
         for _ in range(MAX_LOSSES):
+            self._outgrow()
             gang = self.muster(1)[0]
             reply = gang.perform(order.model_copy(update={"threads": self.threads()}))
             if reply.reason != "closed":

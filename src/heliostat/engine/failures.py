@@ -134,8 +134,8 @@ def mark_of(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """An exception as `Type: message`, without its traceback."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[-1] if text else ''}"
+    text = [line for line in str(error).strip().splitlines() if "For further information visit" not in line]  # pydantic ends with a link
+    return f"{type(error).__name__}: {text[-1].strip() if text else ''}"
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ import ray
 
 from heliostat.core.layout import Layout
 from heliostat.engine import failures, worker
+from heliostat.engine.cluster import DATA_CPUS
 from heliostat.engine.mailbox import About, open_mailbox
 from heliostat.engine.orders import Order, Reply
 
@@ -42,7 +43,8 @@ class Gang:
     def start(self) -> Gang:
         """Start the workers in the background; orders may be given at once and wait until they are up."""
         self.most = self.most or self.layout.workers
-        self.mailbox = open_mailbox(About(self.name, str(self.log_folder), self.layout.hang_s, self.most))
+        needs = {"CPU": self.layout.cpus_per_worker + DATA_CPUS, "GPU": self.layout.gpus_per_worker} if self.layout.is_elastic() else {}
+        self.mailbox = open_mailbox(About(self.name, str(self.log_folder), self.layout.hang_s, self.most, tuple(needs.items())))
         self._thread = threading.Thread(target=self._hold, name=self.name, daemon=True)
         self._thread.start()
         return self

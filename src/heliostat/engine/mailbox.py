@@ -39,7 +39,9 @@ class About:
     hang_s: float | None = None
     """Seconds without progress after which the workers are killed; None never."""
     most: int = 1
-    """Workers it may have; with fewer of them it grows, between two orders, when a node has come."""
+    """Workers it may have; with fewer of them it grows, between two orders, when a node has come or there was room all along."""
+    needs: tuple[tuple[str, float], ...] = ()
+    """What another worker takes, and what else is to stay free: resource and amount."""
 
 
 @dataclass
@@ -61,6 +63,11 @@ class Given:
 def alive_nodes() -> set[str]:
     """Ids of the nodes that are up."""
     return {n["NodeID"] for n in ray.nodes() if n["Alive"]}
+
+
+def free_resources() -> dict[str, float]:
+    """What nobody holds, all nodes together."""
+    return ray.available_resources()
 
 
 class Mailbox:
@@ -86,9 +93,12 @@ class Mailbox:
         self.known: set[str] = set()
         """Nodes that were up when this life began."""
         self.growing = False
+        self.tried: set[str] | None = None
+        """The nodes on which it grew, or tried to, for there was room: it is not tried twice."""
         self.closed: str | None = None
         self.kill: Callable[[Any], Any] = ray.kill
         self.nodes: Callable[[], set[str]] = alive_nodes
+        self.free: Callable[[], dict[str, float]] = free_resources
         self._looking: asyncio.Task[None] | None = None
 
     # Whoever gives orders
@@ -138,7 +148,7 @@ class Mailbox:
     async def hello(self, rank: int, info: dict[str, Any], actor: Any = None) -> int:
         """A worker is up; the life it belongs to."""
         if self.about.most > 1 and not self.present:
-            self.known = await self._nodes()
+            self.known = await self._on_a_thread(self.nodes)
         async with self.arrived:
             if rank in self.present:  # Ray Train began a new group and none of the old one fell: a node was drained
                 self._new_life()
@@ -226,19 +236,34 @@ class Mailbox:
             if number is not None and hang_s is not None and now - self.moved > hang_s + DUMP_S:
                 self._hung(number, hang_s)
             narrow = self.closed is None and 0 < len(self.present) == self._world() < self.about.most
-        if narrow and not self.growing and await self._nodes() - self.known:
+        why = await self._could_grow() if narrow and not self.growing else None
+        if why is not None:
             async with self.arrived:
                 self.growing = True
-                self._tell("a node has come: the gang comes back with more workers after the order at hand")
+                self._tell(f"{why}: the gang comes back with more workers after the order at hand")
                 self.arrived.notify_all()
+
+    async def _could_grow(self) -> str | None:
+        """Why more workers could come up; None when they could not."""
+        nodes = await self._on_a_thread(self.nodes)
+        if nodes - self.known:
+            return "a node has come"
+        if not self.about.needs or nodes == self.tried:
+            return None
+        free = await self._on_a_thread(self.free)
+        if any(free.get(resource, 0.0) < amount for resource, amount in self.about.needs):
+            return None
+        self.tried = nodes  # what is free may lie on several nodes: if it does not come back wider, it does not try again
+        return "there is room"
 
     async def _look_on(self) -> None:
         while self.closed is None:
             await asyncio.sleep(LOOK_EVERY_S)
             await self.look(time.monotonic())
 
-    async def _nodes(self) -> set[str]:
-        return await asyncio.get_running_loop().run_in_executor(None, self.nodes)
+    @staticmethod
+    async def _on_a_thread(asked: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(None, asked)
 
     def _hung(self, number: int, hang_s: float) -> None:
         stacks = f"{self.about.logs}/{self.about.name}-rank-*.log"

@@ -201,6 +201,24 @@ def test_gangs_that_may_be_narrow_share_the_cluster(tmp_path, monkeypatch):
     assert Engine(Layout(workers=2), tmp_path, side_by_side=3)._width() == 2
 
 
+def test_a_gang_of_a_smaller_cluster_makes_place_for_a_wider_one(tmp_path, monkeypatch):
+    cpus, told, gone = [2.0], [], []
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "NodeID": "a", "Resources": {"CPU": cpus[0]}}])
+    show = SimpleNamespace(message=told.append)
+    engine = Engine(Layout(workers=2, least_workers=1), tmp_path, show, side_by_side=1)
+    engine.gangs = [SimpleNamespace(name="gang-1", most=engine._width())]
+    monkeypatch.setattr(engine, "release", gone.append)
+    engine._outgrow()
+    assert gone == []
+    cpus[0] = 3.0
+    engine._outgrow()
+    assert [gang.name for gang in gone] == ["gang-1"]
+    assert told == ["gang-1: nodes have come: another gang of up to 2 workers takes its place"]
+    monkeypatch.setattr(engine, "side_by_side", 2)  # in a sweep more gangs come up beside it
+    engine._outgrow()
+    assert len(gone) == 1
+
+
 def test_a_gang_that_has_taken_the_last_cpu_makes_place_for_data(engine, monkeypatch):
     monkeypatch.setattr(engine, "connect", lambda: None)
     monkeypatch.setattr(cluster, "starves_data", lambda: True)

@@ -308,6 +308,32 @@ def test_a_narrow_gang_grows_between_orders_when_a_node_has_come():
     run(story, About(most=2))
 
 
+def test_a_gang_that_came_up_narrow_grows_once_when_there_is_room_after_all():
+    async def story(box):
+        box.free = lambda: {"CPU": 1.0}
+        (giving,) = await given(box, Work())
+        await box.look(box.moved)
+        assert not box.growing  # one CPU stays free for data tasks
+        box.free = lambda: {"CPU": 2.0}
+        await box.look(box.moved)
+        assert box.growing
+        assert "there is room" in (await box.drain())[-1]["text"]
+        await box.answer(0, Reply())
+        await giving
+        asyncio.create_task(box.submit(Work(2)))  # noqa: RUF006  nobody waits for its reply
+        await settle()
+        assert await box.take(0, 0) == (LEAVE, None)
+        await box.fell(Reply(reason="preempted", error="left"))
+        await taken_again(box)
+        await box.look(box.moved)
+        assert not box.growing  # it came back as narrow as before
+        box.nodes = lambda: {"a", "b"}
+        await box.look(box.moved)
+        assert box.growing
+
+    run(story, About(most=2, needs=(("CPU", 2.0), ("GPU", 0.0))))
+
+
 def test_a_gang_is_up_when_all_of_its_group_is():
     async def story(box):
         waiting = asyncio.create_task(box.up())

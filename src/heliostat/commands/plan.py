@@ -22,6 +22,7 @@ from heliostat.core.layout import Layout, local_gpus
 from heliostat.core.settings import identify
 from heliostat.core.workspace import Decision, Plan
 from heliostat.train.dividing import FILLED, Footprint, stages, worker_bytes
+from heliostat.train.frozen import possible
 from heliostat.tune import outlook
 from heliostat.tune.config import TuneConfig
 from heliostat.tune.outlook import Facts
@@ -74,7 +75,7 @@ def show(run: RunConfig, layout: Layout, root: Path, decisions: list[Decision], 
     for line in differences(decisions, replace):
         out.print(line)
     out.print()
-    for fact in (*costs.told_sweep(), told_time(times), costs.memory(), costs.width()):
+    for fact in (*costs.told_sweep(), told_time(times), costs.memory(), *costs.frozen(), costs.width()):
         out.print(Text(fact))
 
 
@@ -227,6 +228,17 @@ class Costs:
             each = ", ".join(f"ZeRO {stage}: {size(held.at(stage))}" for stage in range(4))
             how += f", {why} over {layout.fewest()} workers; {each}"
         return f"memory   {size(held.at(stage))} per worker for {params / 1e6:.1f} M parameters ({how}); activations come on top"
+
+    def frozen(self) -> list[str]:
+        """Disk for what frozen layers give, where it is kept and files tell how large it is."""
+        run, limit = self.run, self.layout.frozen_gb
+        width, tokens = run.model.facts().get("hidden_size"), getattr(run.task, "max_tokens", None)
+        if not isinstance(run.train.freeze, int) or not possible(run.train, run.task) or not width or not tokens or not limit:
+            return []
+        held = (self.rows.splits["train"] + self.rows.splits["valid"]) * tokens * width * (4 if run.train.precision == "fp32" else 2)
+        fits = "" if held <= limit * 2**30 else f"; beyond {limit:g} GiB (layout.frozen_gb) they are computed at every pass"
+        layers = f"{run.train.freeze} layer{'s' if run.train.freeze > 1 else ''}"
+        return [f"frozen   {layers}, computed once for each row: at most {size(held)} on each node while the run lasts{fits}"]
 
     def _stage(self, held: Footprint) -> tuple[int, str]:
         """(the ZeRO stage, why)."""

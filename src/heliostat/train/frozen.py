@@ -10,19 +10,23 @@ import numpy as np
 
 from heliostat.engine.streams import Prepared, Rows, processor
 from heliostat.engine.trunk import Trunk, mark, resting
+from heliostat.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from heliostat.train.orders import Train
 
 
+def possible(train: TrainConfig, task: Any) -> bool:
+    """Whether what frozen layers give could be kept: nothing about a row may be random or depend on other rows."""
+    return bool(train.freeze) and train.adapter is None and train.regularizer is None and not train.packing and not task.is_drawn
+
+
 def trunk(order: Train, module: Any, stage: int) -> Trunk | None:
-    """The frozen layers of `module`, where their output can be kept: nothing about a row may be random or depend on other rows."""
-    train = order.train
-    ever = train.freeze and order.frozen_gb > 0 and stage < 3 and order.fold is None
-    if not ever or train.adapter is not None or train.regularizer is not None or train.packing or order.task.is_drawn:
+    """The frozen layers of `module`, where their output can be kept and there is room for it."""
+    if not possible(order.train, order.task) or order.frozen_gb == 0 or stage == 3 or order.fold is not None:
         return None
     layers = resting(module)
-    return Trunk(module, layers, mark(module, layers, train.precision)) if layers else None
+    return Trunk(module, layers, mark(module, layers, order.train.precision)) if layers else None
 
 
 def kept(trunk: Trunk | None, order: Train, rows: Rows, valid: Rows, worker: Any) -> Callable[[Rows, np.ndarray], AbstractContextManager]:

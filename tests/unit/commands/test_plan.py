@@ -97,6 +97,17 @@ def test_the_stage_that_is_chosen_is_explained(tiny_config: Path) -> None:
     assert "which only the cluster knows" in costs(tiny_config, layout=Layout(workers=2, address="auto")).memory()
 
 
+def test_what_frozen_layers_take_is_told(tiny_config: Path) -> None:
+    def told(*assignments: str, **layout: Any) -> list[str]:
+        return costs(tiny_config, *assignments, layout=Layout(local_cpus=2, **layout)).frozen()
+
+    (line,) = told("train.freeze=1")
+    assert line.startswith("frozen   1 layer, computed once for each row: at most ")
+    assert line.endswith(" on each node while the run lasts")
+    assert "beyond 1e-09 GiB (layout.frozen_gb) they are computed at every pass" in told("train.freeze=1", frozen_gb=1e-9)[0]
+    assert told() == told("train.freeze=1", frozen_gb=0) == told("train.freeze=1", "train.regularizer=fgm") == []
+
+
 def test_memory_is_told_for_each_zero_stage_and_the_largest_model(tiny_config: Path) -> None:
     assert "ZeRO" not in costs(tiny_config).memory()
     two = costs(tiny_config, layout=Layout(workers=2, zero=2, local_cpus=2)).memory()

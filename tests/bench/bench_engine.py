@@ -105,6 +105,7 @@ def test_engine_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 order = races.Paced(**ground(engine, tmp_path), until=STEPS, resumable=False, steps=STEPS)
                 seconds.append(engine.perform(order).value["seconds"])
     found = ratios(*sides.values())
+    assert len(found) == PAIRS
     figure("engine.huge_pages", found, None, None, "small pages, one worker", interval=interval_of_median(found))
 
 

@@ -21,7 +21,7 @@ class Lion(Base):
     """Decay of the average."""
 
     def build(self, groups: list[dict[str, Any]], zero: int) -> Any:
-        from heliostat.train.optimizers._lion import LionUpdate
+        from heliostat.engine.lion import LionUpdate
 
         decayed = [{**g, "weight_decay": self.weight_decay if g.get("decay", True) else 0.0} for g in groups]
         return LionUpdate(decayed, lr=self.lr, betas=(self.beta1, self.beta2))

@@ -65,11 +65,6 @@ def alive_nodes() -> set[str]:
     return {n["NodeID"] for n in ray.nodes() if n["Alive"]}
 
 
-def free_resources() -> dict[str, float]:
-    """What nobody holds, all nodes together."""
-    return ray.available_resources()
-
-
 class Mailbox:
     """An actor per gang. Every method is a coroutine, so a waiting worker blocks nobody."""
 
@@ -98,7 +93,7 @@ class Mailbox:
         self.closed: str | None = None
         self.kill: Callable[[Any], Any] = ray.kill
         self.nodes: Callable[[], set[str]] = alive_nodes
-        self.free: Callable[[], dict[str, float]] = free_resources
+        self.free: Callable[[], dict[str, float]] = ray.available_resources
         self._looking: asyncio.Task[None] | None = None
 
     # Whoever gives orders

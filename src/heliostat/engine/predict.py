@@ -25,6 +25,11 @@ Given = Callable[[Rows, np.ndarray], AbstractContextManager[None]]
 """Told of the rows and the places in them that the next pass is about."""
 
 
+def nothing_given(rows: Rows, places: np.ndarray) -> AbstractContextManager[None]:
+    """Every layer of the model is asked."""
+    return nullcontext()
+
+
 class InUse(Order):
     """Base of orders about rows that a model answers, some rows at once."""
 
@@ -136,7 +141,7 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def forward(
-    module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS, given: Given = lambda rows, places: nullcontext()
+    module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS, given: Given = nothing_given
 ) -> np.ndarray:
     """Answers [rows, ...] about every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
 

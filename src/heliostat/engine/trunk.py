@@ -126,8 +126,7 @@ class Trunk:
         self.module.eval()
         try:
             for block in kept.missing():
-                places = kept.places(block)
-                kept.write(block, self.outputs(task, batch(places)))
+                kept.write(block, self.outputs(task, batch(kept.blocks[block])))
                 group.pulse.mark()
         except OSError:  # no room on the disk: the layers can always be asked again
             return 0
@@ -154,10 +153,9 @@ class Outputs:
     """
 
     def __init__(self, folder: Path, lengths_N: np.ndarray, like_BTD: Any):
-        import torch
-
         self.width, self.dtype = like_BTD.shape[-1], like_BTD.dtype
-        self._raw: Any = {4: np.int32, 2: np.int16, 8: np.int64}[torch.finfo(self.dtype).bits // 8]
+        self._raw = f"int{8 * like_BTD.element_size()}"
+        """Whole numbers as wide, for what numpy and the file hold: numpy knows no bfloat16."""
         order_N = np.argsort(-lengths_N, kind="stable")
         self.blocks = [order_N[i : i + ROWS] for i in range(0, len(order_N), ROWS)]
         self.lengths_N = lengths_N
@@ -167,10 +165,6 @@ class Outputs:
         self.bytes = self.tokens * self.width * np.dtype(self._raw).itemsize
         self.folder = folder
         self._view: Any = None
-
-    def places(self, block: int) -> np.ndarray:
-        """The rows of a block."""
-        return self.blocks[block]
 
     def missing(self) -> Iterator[int]:
         """Blocks that nobody has written yet, in random order so that several workers seldom do the same, until there are none."""
@@ -187,8 +181,7 @@ class Outputs:
         """Keep a block; `OSError` when the disk is full."""
         import torch
 
-        flat = outputs_BTD.detach().cpu().contiguous().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[outputs_BTD.element_size()])
-        values = flat.numpy()
+        values = outputs_BTD.cpu().contiguous().view(getattr(torch, self._raw)).numpy()
         rows = [values[i, : self.lengths_N[place]] for i, place in enumerate(self.blocks[block])]
         data = np.concatenate(rows).tobytes()
         first = int(self.starts_N[self.blocks[block][0]]) * self.width * values.itemsize

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from heliostat.engine.predict import Given, nothing_given
 from heliostat.engine.streams import Prepared, Rows, processor
 from heliostat.engine.trunk import Trunk, mark, resting
 from heliostat.train.config import TrainConfig
@@ -29,16 +26,11 @@ def trunk(order: Train, module: Any, stage: int) -> Trunk | None:
     return Trunk(module, layers, mark(module, layers, order.train.precision)) if layers else None
 
 
-def kept(trunk: Trunk | None, order: Train, rows: Rows, valid: Rows, worker: Any) -> Callable[[Rows, np.ndarray], AbstractContextManager]:
+def kept(trunk: Trunk | None, order: Train, rows: Rows, valid: Rows, worker: Any) -> Given:
     """What to enter around a pass of some rows: what their frozen layers give is then taken from what is kept, if anything is."""
     room, prepared = order.frozen_gb * 2**30, processor(order.task, order.model.folder)
     used = order.total * (order.batch_rows or order.train.batch) >= len(rows)  # else most would be computed for nothing
     for each in (rows, valid):
         if trunk is not None and used and isinstance(each, Prepared) and len(each):
             room -= trunk.keep(each, order.task, prepared, worker.group, room)
-    return nothing if trunk is None else trunk.given
-
-
-def nothing(rows: Rows, places: np.ndarray) -> AbstractContextManager[None]:
-    """Every layer is asked."""
-    return nullcontext()
+    return nothing_given if trunk is None else trunk.given

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from heliostat.core.family import find
-from heliostat.engine import checkpoints, states, zero
+from heliostat.engine import checkpoints, divided, states, zero
 from heliostat.engine.group import Group
 from heliostat.train.loop import Loop
 
@@ -92,6 +92,7 @@ def main() -> None:
     rank, world, meeting, legs = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(Path(sys.argv[4]).read_text())
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank), "DS_ACCELERATOR": "cpu"}
     torch.set_num_threads(1)
+    divided.BUCKET = 20  # several pieces of a parameter on each worker
     torch.distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world)
     for leg in legs:
         run(leg, Group(rank, world))

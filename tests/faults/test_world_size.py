@@ -61,6 +61,7 @@ MOVES = [
     ("adamw", "w2z0", 1, 3),
     ("sgd", "w2z2", 1, 0),
     ("bf16", "w2z2", 1, 0),
+    ("bf16", "w2z1", 2, 2),
     ("adamw", "w2z2", 2, 3),
     ("adamw", "w2z3", 2, 0),
     *[("adamw", "w1z0", 2, stage) for stage in STAGES],

@@ -16,6 +16,7 @@ from typing import Any
 
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints
+from heliostat.engine.divided import Bucket, DividedEngine
 
 WEIGHTS = "weights"
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -73,27 +74,32 @@ def collect(engine: Any, group: Any, *, copy: bool = False) -> tuple[dict[str, A
     for use before the next update, or with `copy` copied."""
     held = _held(engine)
     tensors: dict[str, Any] = {}
-    notes: dict[str, Any] = {"pieces": {}, "loss_scale": _loss_scale(engine.optimizer)}
+    notes: dict[str, Any] = {"pieces": [], "loss_scale": _loss_scale(engine.optimizer)}
     for block in held.blocks:
         state = held.optimizer.state.get(block.tensor, {})
         for piece in block.pieces:
             part = piece if held.divided else piece.share(group.rank, group.world)
-            note: dict[str, Any] = {"shape": piece.shape, "start": part.start, "slots": [], "whole": [], "counters": {}}
-            notes["pieces"][piece.name] = note
-            tensors[f"{WEIGHTS}/{piece.name}"] = _cut(block.tensor, part, copy)
+            note: dict[str, Any] = {"name": piece.name, "shape": piece.shape, "start": part.start, "slots": [], "whole": [], "counters": {}}
+            notes["pieces"].append(note)
+            tensors[_key(WEIGHTS, note)] = _cut(block.tensor, part, copy)
             for key, value in state.items():
                 kind = _kind(key, value, block.tensor)
                 if kind == "counters":
                     note["counters"][key] = _told(value)
                 elif kind == "slots":
                     note["slots"].append(key)
-                    tensors[f"optimizer.{key}/{piece.name}"] = _cut(value, part, copy)
+                    tensors[_key(f"optimizer.{key}", note)] = _cut(value, part, copy)
                 else:
                     _refuse_divided(key, piece.name, held.divided)
                     if group.rank == 0:
                         note["whole"].append(key)
-                        tensors[f"optimizer.{key}/{piece.name}"] = value.detach().to("cpu", copy=copy).contiguous()
+                        tensors[_key(f"optimizer.{key}", note)] = value.detach().to("cpu", copy=copy).contiguous()
     return tensors, notes
+
+
+def _key(slot: str, note: dict[str, Any]) -> str:
+    """The name of a piece's tensor in the file; a worker may hold several pieces of a parameter."""
+    return f"{slot}/{note['name']}/{note['start']}"
 
 
 def load_weights(module: Any, checkpoint: Path) -> None:
@@ -169,8 +175,8 @@ class Saved:
         notes = [json.loads(file.metadata()["notes"]) for file in files]
         self._pieces: dict[str, list[tuple[Any, dict[str, Any]]]] = {}
         for file, note in zip(files, notes, strict=True):
-            for name, fact in note["pieces"].items():
-                self._pieces.setdefault(name, []).append((file, fact))
+            for fact in note["pieces"]:
+                self._pieces.setdefault(fact["name"], []).append((file, fact))
         self.shapes = {name: tuple(found[0][1]["shape"]) for name, found in self._pieces.items()}
         self.loss_scale: dict[str, Any] = notes[0]["loss_scale"]
 
@@ -188,7 +194,7 @@ class Saved:
 
         parts, found = [], 0
         for file, fact in self._pieces[piece.name]:
-            stored = file.get_slice(f"{slot}/{piece.name}")
+            stored = file.get_slice(_key(slot, fact))
             begin = fact["start"]
             low, high = max(piece.start, begin), min(piece.start + piece.numel, begin + stored.get_shape()[0])
             if low < high:
@@ -200,7 +206,8 @@ class Saved:
 
     def read_whole(self, slot: str, name: str) -> Any:
         """A tensor that one worker wrote for all."""
-        return next(file for file, fact in self._pieces[name] if fact["whole"]).get_tensor(f"{slot}/{name}")
+        file, fact = next((file, fact) for file, fact in self._pieces[name] if fact["whole"])
+        return file.get_tensor(_key(slot, fact))
 
 
 @contextmanager
@@ -217,6 +224,8 @@ def _held(engine: Any) -> Held:
     outer = engine.optimizer
     inner = getattr(outer, "optimizer", outer)
     names = {id(p): name for name, p in engine.module.named_parameters()}
+    if isinstance(engine, DividedEngine) and engine.stage:
+        return Held(outer, tuple(_shard(bucket, names) for bucket in engine.buckets), divided=True)
     if hasattr(outer, "fp32_partitioned_groups_flat"):
         blocks = [_flat_of_each(t, ps, names) for t, ps in zip(outer.fp32_partitioned_groups_flat, outer.fp16_groups, strict=True)]
         return Held(inner, tuple(blocks), divided=True)
@@ -232,9 +241,16 @@ def _held(engine: Any) -> Held:
     return Held(inner, tuple(blocks), divided=False)
 
 
+def _shard(bucket: Bucket, names: dict[int, str]) -> Block:
+    """ZeRO 1 and 2 without DeepSpeed: buckets of parameters end to end, each cut into one shard per worker."""
+    parts = ((names[id(part.parameter)], part) for part in bucket.mine())
+    pieces = (Piece(name, tuple(part.parameter.shape), part.start, part.stop - part.start, part.at) for name, part in parts)
+    return Block(bucket.shard, tuple(pieces), is_parameter=True)
+
+
 def _flat_of_all(flat: Any, parameters: list[Any], names: dict[int, str]) -> Block:
-    """ZeRO 1 and 2: the parameters of a group end to end, cut into one partition per worker; what a worker has may begin and end
-    inside a parameter."""
+    """DeepSpeed's ZeRO 1 and 2: the parameters of a group end to end, cut into one partition per worker; what a worker has may begin and
+    end inside a parameter."""
     found = []
     for p in parameters:
         if p._hp_mapping is not None:

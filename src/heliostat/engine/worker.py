@@ -1,7 +1,7 @@
 """What runs inside a gang: a Ray Train worker that stays alive and takes orders.
 
 It imports once, joins its process group once and keeps models open between orders. The group lives as long as the gang;
-only DeepSpeed engines come and go.
+only engines come and go.
 """
 
 from __future__ import annotations

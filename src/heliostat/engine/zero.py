@@ -1,4 +1,4 @@
-"""DeepSpeed: its config from a layout, its engine, and whole weights out of its partitions.
+"""Who makes the updates: DeepSpeed, with a config from the layout, or torch alone; and whole weights out of partitions.
 
 The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoints are ours (`states.py`), so its own are not used.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 from heliostat.engine.rates import LR_SCALE, Part
 
-BUCKET, CPU_BUCKET = 50_000_000, 5_000_000
-"""Elements that are reduced or gathered at once; on CPUs they should stay in the cache."""
+BUCKET = 50_000_000
+"""Elements that are reduced or gathered at once."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,16 @@ class ZeroPlan:
     world: int
     device: str = "cpu"
 
-    def is_plain(self) -> bool:
-        """Whether DeepSpeed has nothing to do: one worker, whole states, no loss scale."""
-        return self.world == 1 and self.stage == 0 and self.precision == "fp32"
+    def is_torchs(self) -> bool:
+        """Whether torch alone is faster: whole weights in fp32, and one worker, or several on CPUs."""
+        whole = self.stage < 3 and self.offload == "none" and self.precision == "fp32"
+        return whole and (self.world == 1 or self.device == "cpu")
 
     def config(self) -> dict[str, Any]:
         """The dictionary `deepspeed.initialize` takes."""
         stage: dict[str, Any] = {"stage": self.stage}
         if self.stage:
-            bucket = CPU_BUCKET if self.device == "cpu" else BUCKET
-            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
-            stage |= {"reduce_scatter": self.device != "cpu"}  # gloo has it as a sum over everything, and DeepSpeed copies more for it
+            stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
         if self.stage == 3:
             stage |= {"stage3_param_persistence_threshold": 10_000, "stage3_prefetch_bucket_size": 5_000_000}
         if self.offload == "optimizer":
@@ -60,11 +59,13 @@ class ZeroPlan:
 
 
 def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
-    """An engine over `module`: DeepSpeed's, or torch alone where there is nothing to divide. The gang's process group must exist."""
-    if plan.is_plain():
+    """An engine over `module`: torch alone where that is faster, else DeepSpeed's. With several workers their process group must exist."""
+    if plan.is_torchs():
+        from heliostat.engine.divided import DividedEngine
         from heliostat.engine.plain import PlainEngine
 
-        return PlainEngine(module, optimizer, accumulation=plan.accumulation, clip=plan.clip)
+        update = {"accumulation": plan.accumulation, "clip": plan.clip}
+        return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
     engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
     _forget_rehearsal(engine.optimizer)
     return engine
@@ -84,11 +85,7 @@ def _deepspeed() -> Any:
     import deepspeed
 
     if os.environ.get("DS_ACCELERATOR") == "cpu":
-        import torch
-        from deepspeed.runtime.zero import stage_1_and_2
-
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        stage_1_and_2.get_norm_dtype = lambda: torch.float32  # as torch clips; copies in float64 take longer than the norm
     return deepspeed
 
 

@@ -41,7 +41,7 @@ NAMED_ROWS = 5
 
 
 class Session:
-    """One training in the memory of a gang: its DeepSpeed engine, where it is, its best step."""
+    """One training in the memory of a gang: its engine, where it is, its best step."""
 
     def __init__(self, order: Train, worker: Any):
         self.order, self.worker = order, worker

@@ -136,11 +136,11 @@ def as_if_by(world, checkpoint):
         for rank in range(world):
             own = json.loads(json.dumps(notes))
             tensors = {}
-            for name, fact in own["pieces"].items():
-                piece = states.Piece.whole(name, fact["shape"]).share(rank, world)
+            for fact in own["pieces"]:
+                piece = states.Piece.whole(fact["name"], fact["shape"]).share(rank, world)
                 fact["start"] = piece.start
                 for slot in ["weights", *(f"optimizer.{key}" for key in fact["slots"])]:
-                    tensors[f"{slot}/{name}"] = saved.read(slot, piece).clone()
+                    tensors[f"{slot}/{piece.name}/{piece.start}"] = saved.read(slot, piece).clone()
             parts.append((tensors, own))
 
     class All(Group):

@@ -64,7 +64,7 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
         from heliostat.engine.divided import DividedEngine
         from heliostat.engine.plain import PlainEngine
 
-        update = {"accumulation": plan.accumulation, "clip": plan.clip}
+        update: dict[str, Any] = {"accumulation": plan.accumulation, "clip": plan.clip}
         return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
     engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
     _forget_rehearsal(engine.optimizer)

@@ -18,7 +18,6 @@ from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context, Workspace
 from heliostat.corpus.stage import build
-from heliostat.engine.cluster import HUGE_PAGES
 from heliostat.engine.driver import Engine, source_of
 from heliostat.train.stage import training
 
@@ -62,13 +61,13 @@ def test_engine_rate(tmp_path: Path, name: str, workers: int, zero: int, goal: s
     """Updates per second of the gang over those of a bare loop (DDP with two workers)."""
     with Engine(Layout(workers=workers, zero=zero), tmp_path) as engine:
         fields = ground(engine, tmp_path)
-        told = engine.perform(races.Race(**fields, until=STEPS, resumable=False, pairs=PAIRS, steps=STEPS)).value
+        told = engine.perform(races.Race(**fields, until=STEPS, resumable=False, pairs=2 * PAIRS, steps=STEPS)).value
     same(told["losses"][:STEPS], 1e-4)
     assert sum(ours for ours, _ in told["losses"]) == pytest.approx(sum(theirs for _, theirs in told["losses"]), rel=1e-2)
     found = ratios(told["theirs"], told["ours"])
-    assert len(found) == PAIRS
+    assert len(found) == 2 * PAIRS
     by_hand = "bare torch loop" if workers == 1 else "DDP by hand"
-    against = f"{by_hand}, MiniLM 6 layers, 8 rows of 64 tokens, {sum(told['theirs']) / PAIRS / STEPS:.3f} s an update"
+    against = f"{by_hand}, MiniLM 6 layers, 8 rows of 64 tokens, {sum(told['theirs']) / len(found) / STEPS:.3f} s an update"
     figure(name, found, goal, met(goal, found), against, interval=interval_of_median(found))
 
 
@@ -96,20 +95,6 @@ def test_engine_frozen_layers(tmp_path: Path) -> None:
     figure("engine.frozen", found, None, None, against, interval=interval_of_median(found))
 
 
-def test_engine_huge_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Updates of workers that ask for huge pages over those of workers that do not, in turns, a new worker each time."""
-    sides: dict[str, list[float]] = {"glibc.malloc.hugetlb=0": [], HUGE_PAGES: []}
-    for turn in range(PAIRS):
-        for pages, seconds in sides.items():
-            monkeypatch.setenv("GLIBC_TUNABLES", pages)
-            with Engine(Layout(), tmp_path / f"{turn}-{len(seconds)}-{pages[-1]}") as engine:
-                order = races.Paced(**ground(engine, tmp_path), until=STEPS, resumable=False, steps=STEPS)
-                seconds.append(engine.perform(order).value["seconds"])
-    found = ratios(*sides.values())
-    assert len(found) == PAIRS
-    figure("engine.huge_pages", found, None, None, "small pages, one worker", interval=interval_of_median(found))
-
-
 def test_engine_report(tmp_path: Path) -> None:
     """The rate with every step told over the rate with none told, on two layers, where a step is short."""
     with Engine(Layout(), tmp_path) as engine:
@@ -125,13 +110,13 @@ def test_engine_checkpoints(tmp_path: Path) -> None:
     told = {}
     with Engine(Layout(), tmp_path) as engine:
         for name, more in (("full", ()), ("adapter", ("train.adapter={use: lora, r: 8}",))):
-            order = races.Saves(**ground(engine, tmp_path / name, *more), until=STEPS, pairs=PAIRS, steps=2)
+            order = races.Saves(**ground(engine, tmp_path / name, *more), until=STEPS, pairs=2 * PAIRS, steps=2)
             told[name] = engine.perform(order).value
     times, size = told["full"]["times"], told["full"]["bytes"]
-    assert len(times) == PAIRS
+    assert len(times) == 2 * PAIRS
     for name, ours, bare, what in (("stall", "stall", "memcpy", "a copy of the state"), ("total", "total", "bare", "write and fsync")):
         found = [each[ours] / each[bare] for each in times]
-        against = f"{what}, {size / 1e6:.0f} MB: {sum(each[bare] for each in times) / PAIRS:.2f} s"
+        against = f"{what}, {size / 1e6:.0f} MB: {sum(each[bare] for each in times) / len(times):.2f} s"
         figure(f"engine.ckpt_{name}", found, "<= 1.5", met("<= 1.5", found), against, interval=interval_of_median(found))
     found = [size / told["adapter"]["bytes"]]
     figure("engine.ckpt_adapter", found, ">= 50", met(">= 50", found), f"bytes of a full one over one of LoRA r 8, {size / 1e6:.0f} MB")

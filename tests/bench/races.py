@@ -145,7 +145,7 @@ def _in_order() -> Any:
 
 class Saves(Train):
     """Checkpoints of the whole state: how long the next update waits for one and how long it takes to be on disk, and how long
-    a copy of the state and a bare write and fsync of as many bytes take, in turns."""
+    a copy of the state and a bare write and fsync of as many bytes take, in turns; both replace what they wrote before."""
 
     pairs: int
     steps: int
@@ -182,12 +182,13 @@ class Saves(Train):
 
 
 def _write(tensors: list[Any], path: Path) -> None:
-    """What any program must do: write the bytes to a new file, and wait for the disk."""
-    path.unlink(missing_ok=True)
-    with path.open("wb", buffering=0) as file:
+    """What any program must do: write the bytes to a new file, wait for the disk, and let it take the place of the one before."""
+    new = path.with_suffix(".new")
+    with new.open("wb", buffering=0) as file:
         for tensor in tensors:
             file.write(memoryview(tensor.numpy()))
         os.fsync(file.fileno())
+    new.replace(path)
 
 
 class Kept(Train):
@@ -220,25 +221,6 @@ class Kept(Train):
         once.close()
         anew.close()
         return {name: seconds[1:] for name, seconds in sides.items()} | {"losses": losses, "ahead": ahead}
-
-
-class Paced(Train):
-    """{"seconds"} of `steps` updates, after a few to warm up."""
-
-    steps: int
-
-    def perform(self, worker: Any) -> dict[str, float]:
-        from heliostat.train.session import Session
-
-        session = Session(self, worker)
-        for _ in session.updates(self.model_copy(update={"until": 4})):
-            pass
-        began = time.perf_counter()
-        for _ in session.updates(self.model_copy(update={"until": 4 + self.steps})):
-            pass
-        took = time.perf_counter() - began
-        session.close()
-        return {"seconds": took}
 
 
 class Told(Train):

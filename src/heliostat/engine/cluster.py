@@ -33,10 +33,6 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
-HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Workers on CPUs ask Linux for huge pages: activations are freed and allocated anew in every update, page by page otherwise. glibc 2.35
-and later know it; updates of MiniLM take a tenth less time (docs/benchmarks.md)."""
-
 
 @dataclass(frozen=True)
 class Connection:
@@ -58,7 +54,7 @@ def connect(layout: Layout) -> Connection:
         return Connection(local=False, ours=False)
     env = {k: v for k, v in QUIET.items() if not k.startswith("TUNE")}
     if layout.gpus_per_worker == 0:
-        env |= {"DS_ACCELERATOR": "cpu", "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", HUGE_PAGES)}
+        env["DS_ACCELERATOR"] = "cpu"
     with _own_sigterm():
         return _joined(layout, env)
 

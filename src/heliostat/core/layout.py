@@ -31,7 +31,7 @@ class Layout(Settings):
     gangs: int | Literal["auto"] = "auto"
     """Trainings side by side in a sweep; "auto" is as many as the cluster holds."""
     zero: Literal["auto", 0, 1, 2, 3] = "auto"
-    """DeepSpeed ZeRO stage; "auto" is the first whose weights, gradients and optimiser states fill at most 60 % of a worker's memory."""
+    """ZeRO stage; "auto" is the first whose weights, gradients and optimiser states fill at most 60 % of a worker's memory."""
     memory_gb: float | None = Field(None, gt=0)
     """GiB that one worker has, for `zero: auto`; None asks its GPU, or takes its share of the machine's."""
     frozen_gb: float = Field(8, ge=0)

@@ -19,7 +19,7 @@ from typing import Any
 from heliostat.engine.plain import PlainEngine, norm
 
 BUCKET, ON_THEIR_WAY = 4_000_000, 4
-"""Elements that are added up at once, and how many times so many are on their way: workers need not be equally far."""
+"""Elements that are added up at once, and how many times so many are on their way, in 128 MB at most: workers need not be equally far."""
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ def test_engine_rate(tmp_path: Path, name: str, workers: int, zero: int, goal: s
     with Engine(Layout(workers=workers, zero=zero), tmp_path) as engine:
         fields = ground(engine, tmp_path)
         told = engine.perform(races.Race(**fields, until=STEPS, resumable=False, pairs=2 * PAIRS, steps=STEPS)).value
-    same(told["losses"][:STEPS], 1e-4)
-    assert sum(ours for ours, _ in told["losses"]) == pytest.approx(sum(theirs for _, theirs in told["losses"]), rel=1e-2)
+    same(told["losses"][: (1 + PAIRS) * STEPS], 1e-3)
+    ours, theirs = zip(*told["losses"], strict=True)
+    same([(sum(ours), sum(theirs))], 1e-2)
     found = ratios(told["theirs"], told["ours"])
     assert len(found) == 2 * PAIRS
     by_hand = "bare torch loop" if workers == 1 else "DDP by hand"
@@ -77,7 +78,7 @@ def test_engine_rate_against_the_trainer(tmp_path: Path) -> None:
         fields = ground(engine, tmp_path)
         order = races.AgainstTrainer(**fields, until=STEPS, resumable=False, pairs=PAIRS, steps=STEPS, scratch=str(tmp_path / "hf"))
         told = engine.perform(order).value
-    same(told["losses"], 3e-2)
+    same(told["losses"], 1e-2)
     found = ratios(told["theirs"], told["ours"])
     assert len(found) == PAIRS
     figure("engine.rate_trainer", found, ">= 1.08", met(">= 1.08", found), "transformers.Trainer", interval=interval_of_median(found))

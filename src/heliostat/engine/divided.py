@@ -11,6 +11,7 @@ long. They are added in the order of the workers, so the same workers give the s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -31,9 +32,14 @@ class Part:
     stop: int
     at: int
 
+    @property
+    def size(self) -> int:
+        """Elements."""
+        return self.stop - self.start
+
     def inside(self, begin: int, end: int) -> Part | None:
         """What of it lies between two places, the first of which becomes 0."""
-        low, high = max(self.at, begin), min(self.at + self.stop - self.start, end)
+        low, high = max(self.at, begin), min(self.at + self.size, end)
         start = self.start + low - self.at
         return Part(self.parameter, start, start + high - low, low - begin) if low < high else None
 
@@ -81,7 +87,7 @@ def laid_out(parameters: Sequence[Any], rank: int, world: int) -> list[Bucket]:
     return buckets
 
 
-class Passage:
+class Passage(ABC):
     """Room for the gradients of one bucket on their way."""
 
     def __init__(self, elements: int):
@@ -94,11 +100,10 @@ class Passage:
     def send(self, bucket: Bucket) -> None:
         """Begin to add up the gradients of a bucket, once the one before has arrived."""
         self.receive()
-        sent = self._at_place(self.sent, bucket)
-        sent.view(-1)[sum(part.stop - part.start for part in bucket.parts) :] = 0.0
         for part in bucket.parts:
-            sent.view(-1)[part.at : part.at + part.stop - part.start] = part.parameter.grad.reshape(-1)[part.start : part.stop]
-        self._bucket, self._works = bucket, self._begin(bucket, sent)
+            self.sent[part.at : part.at + part.size] = part.parameter.grad.reshape(-1)[part.start : part.stop]
+        self.sent[part.at + part.size : bucket.values_WS.numel()] = 0.0
+        self._bucket, self._works = bucket, self._begin(bucket, self._at_place(self.sent, bucket))
 
     def receive(self) -> None:
         """Wait for what was sent, and put the sums where they belong."""
@@ -113,11 +118,13 @@ class Passage:
         """[W, S] at the beginning of `room`."""
         return room[: bucket.values_WS.numel()].view_as(bucket.values_WS)
 
+    @abstractmethod
     def _begin(self, bucket: Bucket, sent_WS: Any) -> list[Any]:
-        raise NotImplementedError
+        """Begin to add up what was sent; what is to be waited for."""
 
+    @abstractmethod
     def _end(self, bucket: Bucket) -> None:
-        raise NotImplementedError
+        """Put the sums where they belong."""
 
 
 class Whole(Passage):
@@ -130,8 +137,7 @@ class Whole(Passage):
 
     def _end(self, bucket: Bucket) -> None:
         for part in bucket.parts:
-            total = self.sent[part.at : part.at + part.stop - part.start]
-            part.parameter.grad.view(-1)[part.start : part.stop] = total
+            part.parameter.grad.view(-1)[part.start : part.stop] = self.sent[part.at : part.at + part.size]
 
 
 class Shared(Passage):

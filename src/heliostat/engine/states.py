@@ -244,7 +244,7 @@ def _held(engine: Any) -> Held:
 def _shard(bucket: Bucket, names: dict[int, str]) -> Block:
     """ZeRO 1 and 2 without DeepSpeed: buckets of parameters end to end, each cut into one shard per worker."""
     parts = ((names[id(part.parameter)], part) for part in bucket.mine())
-    pieces = (Piece(name, tuple(part.parameter.shape), part.start, part.stop - part.start, part.at) for name, part in parts)
+    pieces = (Piece(name, tuple(part.parameter.shape), part.start, part.size, part.at) for name, part in parts)
     return Block(bucket.shard, tuple(pieces), is_parameter=True)
 
 

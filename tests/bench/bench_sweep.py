@@ -8,12 +8,18 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import ray
 
+from bench import plain
 from bench.figures import figure, met
 from bench.ground import SLOTS, Ground, ground
 from heliostat.artifacts import Sweep
+from heliostat.core.layout import Layout
+from heliostat.engine.cluster import leftover_placement_groups
+from heliostat.engine.driver import Engine
 
 REPEATS = 5
+STARTS = 5
 
 
 def overhead_ms(done: Sweep) -> float:
@@ -38,6 +44,26 @@ def test_sweep_overhead(tmp_path: Path) -> None:
     costs = [overhead_ms(done) for done in sweeps[1:]]  # the first one waits for the gangs to come up
     own = statistics.median(t.busy_s for done in sweeps[1:] for t in done.trials)
     figure("sweep.overhead_ms", costs, "<= 50", met("<= 50", costs), f"the trial's own {own:.2f} s, {SLOTS} slots, {trials} trials")
+
+
+def test_sweep_start(tmp_path: Path) -> None:
+    """From nothing to workers that wait for work, on a cluster that has just come up: Ray's trainers, side by side, against gangs."""
+    ratios, seconds = [], []
+    for pair in range(STARTS):
+        with Engine(Layout(), tmp_path / f"theirs-{pair}", side_by_side=0) as engine:
+            engine.connect()
+            theirs = plain.trainers(SLOTS, tmp_path / f"theirs-{pair}")
+            assert leftover_placement_groups() == 0
+        with Engine(Layout(), tmp_path / f"ours-{pair}", side_by_side=0) as engine:
+            engine.connect()
+            began = time.monotonic()
+            gangs = engine.muster(SLOTS)
+            ray.get([gang.up() for gang in gangs])
+            seconds.append(time.monotonic() - began)
+            assert all(len(gang.nodes()) == 1 for gang in gangs)
+        ratios.append(theirs / seconds[-1])
+    told = f"{SLOTS} TorchTrainers side by side; ours {statistics.median(seconds):.1f} s, {STARTS} pairs of clusters"
+    figure("sweep.start", ratios, None, None, told)
 
 
 @pytest.mark.parametrize(("name", "steps", "trials", "repeats", "goal"), [

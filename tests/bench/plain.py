@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,35 @@ def nested(fields: dict[str, Any], folder: Path) -> tuple[float, float]:
         run_config=RunConfig(name="nested", storage_path=str(folder / "ray")),
     ).fit()
     return time.monotonic() - began, float(out.read_text())
+
+
+def trainers(count: int, folder: Path) -> float:
+    """Seconds until so many `TorchTrainer.fit()`s of one worker each, one thread for each, have come to their training functions."""
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.util.queue import Queue
+
+    def loop(config: dict[str, Any]) -> None:
+        config["up"].put(None)
+        config["go"].get()
+
+    up, go = Queue(actor_options={"num_cpus": 0}), Queue(actor_options={"num_cpus": 0})
+    scaling = ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1})
+    began = time.monotonic()
+    fits = []
+    for number in range(count):
+        run = RunConfig(name=f"plain-{number}", storage_path=str(folder / "ray"))
+        trainer = TorchTrainer(loop, train_loop_config={"up": up, "go": go}, scaling_config=scaling, run_config=run)
+        fits.append(threading.Thread(target=trainer.fit))
+        fits[-1].start()
+    for _ in fits:
+        up.get()
+    seconds = time.monotonic() - began
+    for _ in fits:
+        go.put(None)
+    for fit in fits:
+        fit.join()
+    for queue in (up, go):
+        ray.kill(queue.actor)
+    return seconds

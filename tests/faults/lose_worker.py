@@ -68,7 +68,12 @@ def main(folder: Path) -> None:
         cluster.add_node(num_cpus=1)
         wait(lambda: len(nodes()) == 2)
         working.join()
-    told = {"step": done[0]["step"], "total": fields["total"], "curve": [point["step"] for point in done[0]["curve"]]}
+    told = {
+        "gangs": engine._named,
+        "step": done[0]["step"],
+        "total": fields["total"],
+        "curve": [point["step"] for point in done[0]["curve"]],
+    }
     cluster.shutdown()
     print(json.dumps(told))
 

@@ -188,6 +188,19 @@ def disconnect(connection: Connection) -> None:
         ray.shutdown()
 
 
+def give_back(creator: str) -> None:
+    """Free what the actor of this id, which is gone, had reserved: Ray does so when the job ends, and its own cleaner asks a dashboard."""
+    from ray._private.state import state
+    from ray._raylet import PlacementGroupID
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    for packed in state._connect_and_get_accessor().get_placement_group_table():
+        group = PlacementGroupTableData.FromString(packed)
+        if group.creator_actor_id.hex() == creator and group.state != PlacementGroupTableData.REMOVED:
+            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+
+
 def leftover_placement_groups() -> int:
     """Placement groups that still hold resources; 0 after a clean run."""
     from ray.util import placement_group_table

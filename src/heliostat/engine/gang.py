@@ -6,22 +6,19 @@ stopped. A gang starts once; its next trial starts in milliseconds.
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from heliostat.core.layout import Layout
-from heliostat.engine import failures, worker
-from heliostat.engine.cluster import DATA_CPUS
+from heliostat.engine.cluster import DATA_CPUS, give_back
 from heliostat.engine.mailbox import About, open_mailbox
 from heliostat.engine.orders import Order, Reply
 
-FOR_EVER = -1
 HELLO_S = 5.0
 """Seconds its mailbox is waited for."""
 
@@ -38,57 +35,16 @@ class Gang:
     mailbox: Any = None
     holds: int | None = None
     """The trial whose training is still in the workers' memory."""
-    _thread: threading.Thread | None = field(default=None, repr=False)
+    _work: Any = field(default=None, repr=False)
+    """A Ray reference that is there when the workers are gone."""
 
     def start(self) -> Gang:
         """Start the workers in the background; orders may be given at once and wait until they are up."""
         self.most = self.most or self.layout.workers
         needs = {"CPU": self.layout.cpus_per_worker + DATA_CPUS, "GPU": self.layout.gpus_per_worker} if self.layout.is_elastic() else {}
         self.mailbox = open_mailbox(About(self.name, str(self.log_folder), self.layout.hang_s, self.most, tuple(needs.items())))
-        self._thread = threading.Thread(target=self._hold, name=self.name, daemon=True)
-        self._thread.start()
+        self._work = self.mailbox.hold.remote(partial(_work, self.name, self.layout, self.log_folder, self.most))
         return self
-
-    def _hold(self) -> None:
-        from ray.train import FailureConfig, RunConfig
-        from ray.train.torch import TorchConfig, TorchTrainer
-
-        from heliostat.engine.restarts import Restarts
-
-        gpu = self.layout.gpus_per_worker > 0
-        mailbox, why = self.mailbox, "the gang was closed"
-        told = {"mailbox": mailbox, "name": self.name, "log_folder": str(self.log_folder), "gpu": gpu, "hang_s": self.layout.hang_s}
-        try:
-            TorchTrainer(
-                worker.main,
-                train_loop_config=told,
-                scaling_config=self._scaling(gpu),
-                torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-                run_config=RunConfig(
-                    name=self.name,
-                    storage_path=str(self.log_folder / "ray-train"),
-                    failure_config=FailureConfig(max_failures=FOR_EVER),
-                    callbacks=[Restarts(mailbox)],
-                ),
-            ).fit()
-        except Exception as error:  # noqa: BLE001  whatever it is, whoever waits on the mailbox must be told
-            why = f"{self.name} stopped: {failures.one_line(error)}; see {self.log_folder}"
-        try:
-            ray.get(mailbox.close.remote(why))
-        except ray.exceptions.RayError:
-            return  # the cluster is gone, and with it whoever waited
-
-    def _scaling(self, gpu: bool) -> Any:
-        from ray.train import ScalingConfig
-
-        least, most = self.layout.fewest(), self.most or self.layout.workers
-        resources = {"CPU": self.layout.cpus_per_worker, **({"GPU": self.layout.gpus_per_worker} if gpu else {})}
-        return ScalingConfig(
-            num_workers=(least, most) if least < most else most,
-            use_gpu=gpu,
-            resources_per_worker=resources,
-            elastic_resize_monitor_interval_s=math.inf,  # it would end a group in the middle of an order; ours grows between two
-        )
 
     def nodes(self) -> set[str]:
         """The nodes its workers last said hello from; empty while none has."""
@@ -130,8 +86,14 @@ class Gang:
         if self.mailbox is None:
             return
         self.dismiss()
-        if self._thread is not None:
-            self._thread.join(wait_s)
+        ray.wait([self._work], timeout=wait_s)
         leaving(self)
         mailbox, self.mailbox = self.mailbox, None
         ray.kill(mailbox)
+        give_back(mailbox._actor_id.hex())
+
+
+def _work(name: str, layout: Layout, log_folder: Path, most: int, mailbox: Any) -> str:
+    from heliostat.engine import crew
+
+    return crew.work(name, layout, log_folder, most, mailbox)

@@ -96,6 +96,10 @@ class Mailbox:
         self.free: Callable[[], dict[str, float]] = ray.available_resources
         self._looking: asyncio.Task[None] | None = None
 
+    async def hold(self, work: Callable[[Any], str]) -> None:
+        """Keep workers at this mailbox with `work`, which is given its handle and says in the end why they are gone."""
+        await self.close(await self._on_a_thread(lambda: work(ray.get_runtime_context().current_actor)))
+
     # Whoever gives orders
 
     async def submit(self, order: Any, name: str | None = None) -> Reply:
@@ -323,5 +327,5 @@ def open_mailbox(about: About) -> Any:
     """A new mailbox actor, on the node of whoever gives the orders: it goes when they do, and not with a worker's node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)  # a soft one is not kept to
     return ray.remote(Mailbox).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here).remote(about)

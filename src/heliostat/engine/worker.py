@@ -150,6 +150,8 @@ def main(config: dict[str, Any]) -> None:
         info = {"pid": os.getpid(), "node": own.get_node_id(), "world": world}
         worker.life = ray.get(worker.mailbox.hello.remote(rank, info, own.current_actor))
         heartbeat = Heartbeat(worker.mailbox, group.pulse, rank, worker.life, config["hang_s"]).start()
+        worker.ask_ahead()
+        _import_ahead()
         while (order := worker.take()) is not None:
             reply = worker.perform(order)
             worker.answer(reply)
@@ -163,13 +165,24 @@ def main(config: dict[str, Any]) -> None:
         worker.drop()
 
 
+def _import_ahead() -> None:
+    """Import what every training and every answer needs, before the first order is there."""
+    import transformers.modeling_layers
+    import transformers.modeling_utils  # noqa: F401
+
+    import heliostat.train.loop  # noqa: F401
+
+
 def _device(gpu: bool) -> str:
     if not gpu:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         return "cpu"
     import ray.train.torch
+    import torch
 
-    return str(ray.train.torch.get_device())
+    device = ray.train.torch.get_device()
+    torch.cuda.set_device(device)
+    return str(device)
 
 
 def _write_to(path: Path) -> None:

@@ -19,15 +19,17 @@ UNREAD = -1
 """The place of a word that has no token: it was cut off, or the tokenizer passes over it."""
 SPACE_MARKS = ("\u2581", "\u0120")
 """Tokens that SentencePiece and byte-level BPE put where a word begins; alone they say nothing of the word."""
-_UNSPACED = r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"
-_NO_SPACE = re.compile(rf"(?<={_UNSPACED}) | (?={_UNSPACED})")
+UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+"""Characters that have no spaces beside them."""
+NEVER = -1e4
+"""The logit of an answer that cannot be."""
 
 
 class TokenClassification(Base):
     """One tag per word (names in texts, parts of speech), with any Hugging Face encoder that has a fast tokenizer.
 
-    Words come split; in Chinese and Japanese a character may be a word. The tokens of a word are read together with those of
-    its neighbours, and its first token that is more than a mark of the space before it answers for it.
+    Words come split; in Chinese and Japanese a character may be a word. The model reads the text as it is written, and the token that
+    a word begins in answers for it. Of several words that begin in one token the first one is trained, and the others go on with it.
     """
 
     auto: ClassVar[str] = "AutoModelForTokenClassification"
@@ -99,18 +101,12 @@ class TokenClassification(Base):
         _text.name_outputs(config, labels)
 
     def processor(self, folder: str) -> Any:
-        from tokenizers.pre_tokenizers import ByteLevel
-
         tokenizer = super().processor(folder)
         if not tokenizer.is_fast:
             raise UserError(
                 f"model.path: the tokenizer in '{folder}' ({type(tokenizer).__name__}) does not tell which word a token belongs to, and "
                 f"{self.name()} needs to know. Use a model with a fast tokenizer (one that comes as tokenizer.json)."
             )
-        backend = tokenizer.backend_tokenizer
-        splits = backend.pre_tokenizer
-        if isinstance(splits, ByteLevel) and not splits.add_prefix_space:  # words would read as if glued to each other
-            backend.pre_tokenizer = ByteLevel(add_prefix_space=True, use_regex=splits.use_regex)
         return tokenizer
 
     # Rows to batches to answers
@@ -122,25 +118,27 @@ class TokenClassification(Base):
         Rows of other tasks (texts to embed) have a text and no words.
         """
         split = "tokens" in columns
+        laid = [laid_out(words) for words in columns["tokens"]] if split else [(text, []) for text in columns["text"]]
         cut = {"truncation": True, "max_length": self.max_tokens, "padding": False, "return_attention_mask": False}
-        encoded = processor(columns["tokens" if split else "text"], is_split_into_words=split, **cut)
-        ids, targets, marks = encoded["input_ids"], self.targets(columns, labels), space_marks(processor)
-        out: dict[str, list[Any]] = {"input_ids": ids, "labels": [], "words": [], "units": []}
-        for i, row in enumerate(ids):
-            words = places(row, encoded.word_ids(i), len(targets[i]), marks) if split else []
-            trained = self._spread(words, encoded.word_ids(i), targets[i])
+        encoded = processor([text for text, _ in laid], return_offsets_mapping=True, **cut)
+        targets, marks = self.targets(columns, labels), space_marks(processor)
+        out: dict[str, list[Any]] = {"input_ids": encoded["input_ids"], "labels": [], "words": [], "units": []}
+        for i, (ids, spans) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
+            read = [None if token in marks else span for token, span in zip(ids, spans, strict=True)]
+            places, word_of = begun_in(read, laid[i][1])
+            trained = self._spread(places, word_of, targets[i])
             out["labels"].append(trained)
-            out["words"].append(words)
+            out["words"].append(places)
             out["units"].append(float(sum(label != IGNORED for label in trained)))
         return out
 
-    def _spread(self, words: list[int], word_of: list[int | None], targets: list[int]) -> list[int]:
+    def _spread(self, places: list[int], word_of: list[int | None], targets: list[int]) -> list[int]:
         """The targets of a row's tokens, from those of its words."""
         out = [IGNORED] * len(word_of)
         for at, word in enumerate(word_of):
-            if word is None or not words or at < words[word] or targets[word] == IGNORED:
+            if word is None or targets[word] == IGNORED:
                 continue
-            if at == words[word]:
+            if at == places[word]:
                 out[at] = targets[word]
             elif self.subwords == "all":
                 begins = self.scheme != "plain" and targets[word] % 2 == 1
@@ -172,9 +170,14 @@ class TokenClassification(Base):
         return {"logits": logits[trained_BT], "labels": batch["labels"][trained_BT], "weight": weight_BT[trained_BT]}
 
     def answers(self, logits: Any, batch: dict[str, Any]) -> Any:
-        """Logits of the words [B, words, C]; zeros for words that were not read."""
+        """Logits of the words [B, words, C]; zeros for words that were not read. A word that begins in the same token as the one before
+        goes on with that one's span."""
         words_BW1 = batch["words"][..., None]
         answers_BWC = logits.float().gather(1, words_BW1.clamp(min=0).expand(-1, -1, logits.shape[-1]))
+        if self.scheme != "plain" and words_BW1.shape[1] > 1:
+            before_BW1 = words_BW1.cummax(1).values
+            shared_BW1 = words_BW1[:, 1:] == before_BW1[:, :-1]
+            answers_BWC[:, 1:] = answers_BWC[:, 1:].where(~shared_BW1, gone_on(answers_BWC[:, 1:]))
         return answers_BWC.masked_fill(words_BW1 == UNREAD, 0.0)
 
     def embed(self, module: Any, batch: dict[str, Any]) -> Any:
@@ -190,7 +193,29 @@ def listed(value: Any) -> list[Any]:
 
 def joined(words: Sequence[str]) -> str:
     """The words as text: with spaces between them, but none beside Chinese and Japanese characters."""
-    return _NO_SPACE.sub("", " ".join(words))
+    return laid_out(words)[0]
+
+
+def laid_out(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """(The words as text, for each word where it begins and ends there; both ends are one place for a word of white space.)"""
+    pieces: list[str] = []
+    spans, at, last = [], 0, ""
+    for word in words:
+        if last and word and not (UNSPACED.match(last) or UNSPACED.match(word)):
+            pieces.append(" ")
+            at += 1
+        pieces.append(word)
+        spans.append((at + len(word) - len(word.lstrip()), at + len(word)))
+        at, last = at + len(word), word[-1:] or last
+    return "".join(pieces), spans
+
+
+def gone_on(answers: Any) -> Any:
+    """Logits [..., C] of words that cannot begin a span: what spoke for a beginning speaks for going on."""
+    out = answers.clone()
+    out[..., 2::2] = answers[..., 1::2].logaddexp(answers[..., 2::2])
+    out[..., 1::2] = NEVER
+    return out
 
 
 def space_marks(processor: Any) -> set[int]:
@@ -199,13 +224,22 @@ def space_marks(processor: Any) -> set[int]:
     return found - {None, processor.unk_token_id}
 
 
-def places(ids: Sequence[int], word_of: Sequence[int | None], words: int, marks: set[int]) -> list[int]:
-    """For each word the place of its first token that is more than a space mark; of its first one when there is no other."""
-    out = [UNREAD] * words
-    bare = [False] * words
-    for at, word in enumerate(word_of):
-        if word is not None and (out[word] == UNREAD or bare[word]):
-            if out[word] == UNREAD or ids[at] not in marks:
-                out[word] = at
-            bare[word] = ids[at] in marks
-    return out
+def begun_in(tokens: Sequence[tuple[int, int] | None], words: Sequence[tuple[int, int]]) -> tuple[list[int], list[int | None]]:
+    """(For each word the place of the token it begins in, `UNREAD` for none; for each token the first word that begins in it, else the
+    word that it is a later part of.) Both are given as where they begin and end in the text; None is a token that is to be passed over."""
+    places, at = [UNREAD] * len(words), 0
+    word_of: list[int | None] = [None] * len(tokens)
+    for place, token in enumerate(tokens):
+        if token is None or token[0] == token[1]:  # what the tokenizer puts around a text is nowhere in it
+            continue
+        while at < len(words) and words[at][1] <= token[0]:
+            at += 1
+        word = at
+        while word < len(words) and words[word][0] < token[1]:
+            if places[word] == UNREAD and words[word][0] < words[word][1]:
+                places[word] = place
+                word_of[place] = word if word_of[place] is None else word_of[place]
+            word += 1
+        if word_of[place] is None and word > at:
+            word_of[place] = at
+    return places, word_of

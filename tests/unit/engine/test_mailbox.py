@@ -1,7 +1,9 @@
 """The mailbox, without Ray: its coroutines on one event loop."""
 
 import asyncio
+import threading
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -373,6 +375,27 @@ def test_closing_lets_everyone_go():
         assert (await box.submit("c")).reason == "closed"
         assert await box.take(0, -1) == (CLOSED, None)
         assert await box.beat(0, 0, 1, 1, 1)  # what is being trained is saved
+
+    run(story)
+
+
+def test_when_what_holds_the_workers_ends_whoever_waits_is_told_why(monkeypatch):
+    monkeypatch.setattr(mailbox.ray, "get_runtime_context", lambda: SimpleNamespace(current_actor="itself"))
+
+    async def story(box):
+        giving, ending = asyncio.create_task(box.submit("train")), threading.Event()
+
+        def work(handle):
+            assert ending.wait(5)
+            return f"{handle} has no workers"
+
+        holding = asyncio.create_task(box.hold(work))
+        await settle()
+        assert box.closed is None
+        ending.set()
+        assert await giving == Reply(error="itself has no workers", reason="closed")
+        await holding
+        assert await box.take(0, -1) == (CLOSED, None)
 
     run(story)
 

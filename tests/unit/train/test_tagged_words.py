@@ -17,7 +17,7 @@ from heliostat.core.tags import marked, outputs
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import opened
-from heliostat.tasks.token_classification import TokenClassification
+from heliostat.tasks.token_classification import TokenClassification, joined
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 
@@ -88,7 +88,7 @@ def test_it_learns_to_find_spans_and_is_exported_as_a_plain_model(tagged, worker
     assert [model.config.id2label[i] for i in range(len(LABELS))] == list(LABELS)
     for i, tokens in enumerate(pq.read_table(tagged.file).column("tokens").to_pylist()):
         with torch.no_grad():
-            logits = model(**tokenizer([tokens], is_split_into_words=True, return_tensors="pt")).logits[0, 1:-1].numpy()
+            logits = model(**tokenizer(joined(tokens), return_tensors="pt")).logits[0, 1:-1].numpy()
         assert answers[i, : len(tokens)] == pytest.approx(logits, abs=1e-4)  # a token per word here; float32 in another batch
         assert not answers[i, len(tokens) :].any()
 

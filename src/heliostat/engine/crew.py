@@ -1,0 +1,148 @@
+"""The Ray Train run of a gang, with Ray Train's controller in the process of the gang's mailbox.
+
+`TorchTrainer.fit()` would start one process after the other: a controller, which imports torch as well, one that frees what a controller
+that died had reserved (a gang's driver does: `Gang.close`), one that hands out data sets, of which a gang has none. Every gang of a run
+would wait for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train._internal.utils import get_address_and_port
+from ray.train.backend import Backend, BackendConfig
+from ray.train.v2._internal.callbacks import DatasetsCallback
+from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.callbacks.preemption_callback import PreemptionCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+from heliostat.core.layout import Layout
+from heliostat.engine import failures, worker
+from heliostat.engine.restarts import Restarts
+
+FOR_EVER = -1
+LOOK_EVERY_S = 0.5
+"""How often Ray Train looks whether the workers are well, or have left."""
+GOODBYE_S = 30.0
+"""What workers that leave have to take their process group apart."""
+
+
+def work(name: str, layout: Layout, log_folder: Path, most: int, mailbox: Any) -> str:
+    """Keep the workers of a gang at its mailbox until they are told to leave; why they are gone."""
+    gpu = layout.gpus_per_worker > 0
+    told = {"mailbox": mailbox, "name": name, "log_folder": str(log_folder), "gpu": gpu, "hang_s": layout.hang_s}
+    try:
+        Crew(
+            worker.main,
+            drained=layout.joins() is not None,
+            train_loop_config=told,
+            scaling_config=_scaling(layout, most, gpu),
+            backend_config=ProcessGroup("nccl" if gpu else "gloo"),
+            run_config=RunConfig(
+                name=name,
+                storage_path=str(log_folder / "ray-train"),
+                failure_config=FailureConfig(max_failures=FOR_EVER),
+                callbacks=[Restarts(mailbox)],
+            ),
+        ).fit()
+    except Exception as error:  # noqa: BLE001  whatever it is, whoever waits on the mailbox must be told
+        return f"{name} stopped: {failures.one_line(error)}; see {log_folder}"
+    return "the gang was closed"
+
+
+def _scaling(layout: Layout, most: int, gpu: bool) -> ScalingConfig:
+    least = layout.fewest()
+    return ScalingConfig(
+        num_workers=(least, most) if least < most else most,
+        use_gpu=gpu,
+        resources_per_worker={"CPU": layout.cpus_per_worker, **({"GPU": layout.gpus_per_worker} if gpu else {})},
+        elastic_resize_monitor_interval_s=math.inf,  # it would end a group in the middle of an order; ours grows between two
+    )
+
+
+class Crew(DataParallelTrainer):
+    """A run whose controller works in this process. `drained`: somebody may tell a node to go, and its workers are to hear of it."""
+
+    def __init__(self, work: Any, *, drained: bool, **of_trainer: Any):
+        super().__init__(work, **of_trainer)
+        self.drained = drained
+
+    def _initialize_and_run_controller(self, **of_controller: Any) -> Any:
+        controller = Controller(**of_controller)
+        if not self.drained:
+            controller.watch_no_node()
+        asyncio.run(controller.run())
+        return controller.get_result()
+
+    def _create_default_callbacks(self) -> list[Any]:
+        kept = [
+            each for each in super()._create_default_callbacks() if not isinstance(each, DatasetsCallback | PlacementGroupCleanerCallback)
+        ]
+        return [*kept, NoData()]
+
+
+class Controller(TrainController):
+    """Ray Train's controller, which looks more often whether its workers have left."""
+
+    def __init__(self, **rest: Any):
+        super().__init__(**rest)
+        self._health_check_interval_s = LOOK_EVERY_S
+
+    def watch_no_node(self) -> None:
+        """Start no process that watches for nodes that are drained."""
+        callbacks = self._worker_group_callbacks_to_propagate  # type: ignore[has-type]
+        self._worker_group_callbacks_to_propagate = [each for each in callbacks if not isinstance(each, PreemptionCallback)]
+
+
+class NoData(WorkerGroupCallback):
+    """Workers read their rows from files."""
+
+    def before_init_train_context(self, workers: list[Any]) -> dict[str, list[None]]:
+        return {"dataset_shard_provider": [None] * len(workers)}
+
+
+@dataclass
+class ProcessGroup(BackendConfig):
+    """Torch's process group, as Ray's `TorchConfig` makes it, where only the workers import torch."""
+
+    backend: str = "gloo"
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _OnWorkers
+
+
+class _OnWorkers(Backend):
+    share_cuda_visible_devices = True
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        address = worker_group.execute_single(0, get_address_and_port)
+        ranks = range(len(worker_group))
+        ray.get([worker_group.execute_single_async(rank, _join, address, rank, len(ranks), backend_config.backend) for rank in ranks])
+
+    def on_shutdown(self, worker_group: Any, backend_config: Any) -> None:
+        leaving = worker_group.execute_async(_leave, len(worker_group) > 1)
+        ray.wait(leaving, num_returns=len(leaving), timeout=GOODBYE_S)
+
+
+def _join(address: tuple[str, int], rank: int, world: int, backend: str) -> None:
+    from ray.train.torch.config import _set_torch_distributed_env_vars, _setup_torch_process_group
+
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address[0], str(address[1])
+    _set_torch_distributed_env_vars()
+    _setup_torch_process_group(backend, rank, world, "env://")
+
+
+def _leave(together: bool) -> None:
+    from ray.train.torch.config import _shutdown_torch
+
+    _shutdown_torch(destroy_process_group=together)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import ray
 
+from heliostat.engine import failures
 from heliostat.engine.gang import Gang
 from heliostat.engine.orders import Order, Reply
 
@@ -74,17 +75,24 @@ class Sweep:
             if job is None:
                 return
             gang = next((g for g in self.free if g.holds == job.trial), self.free[0])
-            self.free.remove(gang)
-            self._order(job, gang)
+            if self._order(job, gang):
+                self.free.remove(gang)
         while not self.free and (gangs := self._without_one_ahead()) and not self.stop():
             job = self.decisions.next()
             if job is None:
                 return
             self._order(job, next((g for g in gangs if g.holds == job.trial), gangs[0]))
 
-    def _order(self, job: Any, gang: Gang) -> None:
+    def _order(self, job: Any, gang: Gang) -> bool:
+        """Whether the gang has the job's order now; one that cannot even be made is a failure of its job, and of no other."""
+        try:
+            order = self.order_for(job)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this trial's
+            self.record(job, failures.failed(error, alone=True))
+            return False
         gang.holds = job.trial
-        self.working[gang.order(self.order_for(job), _name(job))] = (job, gang)
+        self.working[gang.order(order, _name(job))] = (job, gang)
+        return True
 
     def _without_one_ahead(self) -> list[Gang]:
         """Busy gangs that have nothing to do next."""

@@ -15,7 +15,7 @@ from heliostat.core.layout import passes
 from heliostat.core.manifest import read_json
 from heliostat.engine import adapters, checkpoints, models
 from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.predict import batch_of
+from heliostat.engine.predict import ROWS, batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
 from heliostat.train.dividing import Footprint, own_bytes, stages
@@ -70,6 +70,10 @@ class Training(Order):
         """Rows per worker and forward pass."""
         return -(-self.micro_rows // 2**self.halved)
 
+    def rows_scored_at_once(self) -> int:
+        """Rows per worker and forward pass of a validation, which keeps no gradients: far less memory for a row."""
+        return max(1, min(4 * self.rows_at_once(), ROWS >> self.halved)) if self.halved else ROWS
+
     def stage(self, module: Any, group: Any) -> int:
         """The ZeRO stage that this training of `module` has; every worker must ask."""
         if self.zero != "auto":
@@ -112,7 +116,8 @@ class Train(Training):
         return session.advance(order)
 
     def smaller(self) -> Self | None:
-        return self.model_copy(update={"halved": self.halved + 1}) if self.rows_at_once() > 1 else None
+        least = max(self.rows_at_once(), self.rows_scored_at_once()) == 1
+        return None if least else self.model_copy(update={"halved": self.halved + 1})
 
 
 class Export(Training):

@@ -10,12 +10,17 @@ import numpy as np
 
 from heliostat.artifacts import Corpus, Model
 from heliostat.core.errors import UserError
+from heliostat.core.manifest import fingerprint
 from heliostat.core.provenance import content_fingerprint
 
 
-def write_losses(folder: Path, out: Path, *, engine: Any, corpus: Corpus, task: Any) -> Path:
-    """The loss of every training row [rows] under the exported model in `folder`, in corpus order, written to `out`."""
+def written_losses(folder: Path, beside: Path, *, engine: Any, corpus: Corpus, task: Any) -> Path:
+    """The loss of every training row [rows] under the exported model in `folder`, in corpus order: a file in the folder `beside`,
+    written once for each model, corpus and task."""
     model = _model(folder, corpus, task)
+    out = beside / f"reference-losses-{fingerprint([model.fingerprint, corpus.fingerprint, task.identity()])}.npy"
+    if out.exists():
+        return out
     answers = np.asarray(engine.predict(model, corpus.split("train"), task=task, show="train"), dtype=np.float64)
     if task.answers_are == "likelihood":
         losses_N = answers[:, 0] / np.maximum(answers[:, 1], 1)

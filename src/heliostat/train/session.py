@@ -18,7 +18,7 @@ from heliostat.engine import checkpoints, states, zero
 from heliostat.engine.behind import Behind, Meeting
 from heliostat.engine.isolation import refuse_leaks
 from heliostat.engine.orders import Stopped
-from heliostat.engine.predict import ROWS, batch_of, forward, on
+from heliostat.engine.predict import batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
 from heliostat.train import frozen
 from heliostat.train.auxiliary import targets_of
@@ -218,8 +218,8 @@ class Session:
 
     def _validate(self, done: StepDone) -> None:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
-        at_once = min(ROWS, 4 * self.order.rows_at_once()) if self.order.halved else ROWS  # no gradients: far less memory for a row
-        logits_NC = forward(self.engine, self.valid, self.order.task, self.processor, self.worker.group, at_once, self.given)
+        at_once, task = self.order.rows_scored_at_once(), self.order.task
+        logits_NC = forward(self.engine, self.valid, task, self.processor, self.worker.group, at_once, self.given)
         value = float(self.metric.value(logits_NC, self.targets_N))
         if not np.isfinite(logits_NC).all() or not math.isfinite(value):
             raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)

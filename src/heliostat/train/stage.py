@@ -18,7 +18,7 @@ from heliostat.train.batching import batches, interval
 from heliostat.train.config import VERSION, TrainConfig
 from heliostat.train.lacking import tell_lacking
 from heliostat.train.orders import Export, Train
-from heliostat.train.reference import write_losses
+from heliostat.train.reference import written_losses
 
 __all__ = ["VERSION", "export", "fit", "train_fully", "training"]
 
@@ -43,9 +43,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         train_rows = packed(train_rows, task.max_tokens)
     losses = None
     if curriculum is not None and curriculum.needs_losses:
-        losses = ctx.folder / "reference-losses.npy"
-        if not losses.exists():
-            write_losses(Path(curriculum.model), losses, engine=engine, corpus=corpus, task=task)
+        losses = written_losses(Path(curriculum.model), ctx.folder, engine=engine, corpus=corpus, task=task)
     rows = opened(train_rows)
     batch_rows = config.batch
     if config.batch_tokens is not None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from heliostat.artifacts import Confirmation, Corpus, Model, Spent, Sweep, Trial
-from heliostat.core.errors import RunFailed
+from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.manifest import read_json
 from heliostat.core.workspace import Context
 from heliostat.train.config import TrainConfig
@@ -110,13 +110,14 @@ def trials_of(run: Running) -> list[Trial]:
 
 
 def refuse_if_nothing_worked(run: Running, done: list[Trial]) -> None:
-    """A sweep stopped by identical failures, or without one good trial, has failed."""
+    """A sweep stopped by identical failures, or without one good trial, has failed; `UserError` when trials could not work as asked."""
     if not run.alike and final.ranked(done):
         return
     causes = "; ".join(f"{count} x {error}" for error, count in run.failures.most_common())
     failed = run.failures.total()
     logs = run.ctx.folder.parent / "logs"
-    raise RunFailed(
+    amiss = {t.reason for t in run.standings.trials.values() if t.state == "failed"} == {"request"}
+    raise (UserError if amiss else RunFailed)(
         f"the sweep was stopped: {failed} jobs failed ({causes}). The logs are in {logs}."
         if failed
         else f"the budget of {run.ended} ended the sweep before one trial had a result. Raise tune.budget.{run.ended}."

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import ray
 
+from heliostat.core.errors import UserError
 from heliostat.engine import trials
 from heliostat.engine.orders import Reply
 from heliostat.tune.schedulers.base import Job
@@ -109,7 +110,7 @@ def sweep(jobs, engine, **changes):
         decisions.out -= 1
         told.append((job, reply))
 
-    trials.Sweep(decisions, engine, most=2, order_for=lambda job: job.trial, record=record, **changes).run()
+    trials.Sweep(decisions, engine, **{"most": 2, "order_for": lambda job: job.trial, "record": record, **changes}).run()
     return told
 
 
@@ -117,6 +118,22 @@ def test_every_job_is_handed_out_once_and_recorded():
     told = sweep([Job(n, 0) for n in range(7)], Engine([Gang("a"), Gang("b")]))
     assert sorted(job.trial for job, _ in told) == list(range(7))
     assert all(reply.value == {"order": job.trial} for job, reply in told)
+
+
+def test_an_order_that_cannot_be_made_is_a_failure_of_its_trial_alone():
+    def order_for(job):
+        if job.trial == 2:
+            raise UserError("task.max_tokens: 8 is too few")
+        if job.trial == 4:
+            raise ValueError("shape")
+        return job.trial
+
+    a, b = Gang("a"), Gang("b")
+    told = dict(sweep([Job(n, 0) for n in range(6)], Engine([a, b]), order_for=order_for))
+    assert sorted(a.orders + b.orders) == [0, 1, 3, 5]
+    assert told[Job(2, 0)] == Reply(error="task.max_tokens: 8 is too few", reason="request")
+    assert (told[Job(4, 0)].error, told[Job(4, 0)].reason) == ("ValueError: shape", "exception")
+    assert len(told) == 6
 
 
 def test_a_trial_goes_back_to_the_gang_that_holds_it():

@@ -295,11 +295,18 @@ def test_rows_that_do_not_fit_are_halved_and_the_updates_stay_the_same(ground, w
     assert all(torch.allclose(one[1][name], other[1][name], atol=1e-4) for name in one[1])
 
 
-@pytest.mark.parametrize(("rows", "sizes"), [(8, [8, 4, 2, 1]), (5, [5, 3, 2, 1]), (1, [1])])
-def test_halving_ends_at_one_row(ground, tmp_path, rows, sizes):
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [
+        (8, [(8, 32), (4, 16), (2, 8), (1, 4), (1, 2), (1, 1)]),
+        (5, [(5, 32), (3, 12), (2, 8), (1, 4), (1, 2), (1, 1)]),
+        (1, [(1, 32), (1, 4), (1, 4), (1, 4), (1, 2), (1, 1)]),
+    ],
+)
+def test_halving_ends_at_one_row_in_training_and_validation(ground, tmp_path, rows, sizes):
     order, found = Train(**fields(ground, tmp_path) | {"micro_rows": rows}, until=1), []
     while order is not None:
-        found.append(order.rows_at_once())
+        found.append((order.rows_at_once(), order.rows_scored_at_once()))
         order = order.smaller()
     assert found == sizes
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from heliostat.artifacts import Corpus
-from heliostat.core.errors import RunFailed
+from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.engine.orders import ModelSource, Reply
@@ -156,6 +156,13 @@ def test_identical_failures_stop_a_sweep_and_it_says_what_failed(sweeping):
     record(run, [bad()])
     assert run.decisions.stopped
     with pytest.raises(RunFailed, match=r"3 jobs failed \(2 x ValueError: shape; 1 x OSError: disk\)"):
+        stage.refuse_if_nothing_worked(run, stage.trials_of(run))
+
+
+def test_a_sweep_of_which_no_trial_can_work_as_asked_was_asked_amiss(sweeping):
+    run = sweeping(max_identical_failures=2)
+    record(run, [bad("request", "task.max_tokens: 8 is too few"), bad("request", "task.max_tokens: 8 is too few")])
+    with pytest.raises(UserError, match=r"2 jobs failed \(2 x task.max_tokens: 8 is too few\)"):
         stage.refuse_if_nothing_worked(run, stage.trials_of(run))
 
 

@@ -109,7 +109,7 @@ def _minimised(one: Training) -> list[str]:
     if task.answers_are not in given.takes:
         told = f"'{given.name()}' trains on {' or '.join(given.takes)}, and {task.name()} answers with {task.answers_are}"
         return [f"train.objective: {told}. {allowed}"]
-    return []
+    return [placed("train.objective", given, problem) for problem in given.lacks(task)]
 
 
 def _passes(one: Training) -> list[str]:

@@ -292,6 +292,11 @@ LEARNERS = [place for place in PLACES if place != "distil.train"]
 WRONG_ANYWHERE = [
     ("{packing: true}", ["packing: rows of", "cannot share a sequence", "Allowed with: causal_lm"], [*PLACES]),
     ("{objective: mean_squared_error}", ["objective: 'mean_squared_error' trains on numbers", "cross_entropy"], LEARNERS),
+    (
+        "{objective: {use: cross_entropy, class_weights: balanced}}",
+        ["objective.class_weights: masked_lm answers with likelihood, so there are no classes", "Leave it out"],
+        ["pretrain.train"],
+    ),
     ("{objective: distillation}", ["objective: 'distillation' reads a teacher", "cross_entropy"], LEARNERS),
     ("{curriculum: {use: column, column: theme}}", ["curriculum.column: 'theme' is not kept", "corpus.slices (none so far)"], [*PLACES]),
     ("{curriculum: {use: loss, model: nowhere}}", ["curriculum.model: 'nowhere' is not a model folder"], [*PLACES]),

@@ -151,7 +151,8 @@ def _begun(one: Training) -> list[str]:
     if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and {who} has {most}. Allowed: 0 to {most}.")
     if train.adapter is not None:
-        found += [placed("train.adapter", train.adapter, problem) for problem in train.adapter.problems(weights.matrices(model), one.task)]
+        wrong = train.adapter.problems(weights.matrices(model), model.positions(), one.task)
+        found += [placed("train.adapter", train.adapter, problem) for problem in wrong]
     return found
 
 

@@ -351,3 +351,28 @@ def test_a_trial_has_its_auxiliary_tasks_or_is_refused(tmp_path: Path) -> None:
 def test_a_student_has_its_own_layers(tiny_config: Path) -> None:
     (told,) = problems(tiny_config, "distil={layers: 1, train: {freeze: 2}}")
     assert told == "distil.train.freeze: 2 layers asked for, and the student has 1. Allowed: 0 to 1."
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "vectors", "allowed"),
+    [
+        (60, 20, "Allowed: 1 to 4 vectors, or a task.max_tokens of 8 to 44."),
+        (64, 20, "Allowed: a task.max_tokens of 8 to 44."),
+        (32, 57, "Allowed: 1 to 32 vectors."),
+        (64, 57, "Allowed: less of both."),
+    ],
+)
+def test_learned_vectors_and_the_text_are_no_more_than_the_model_reads(
+    tiny_config: Path, max_tokens: int, vectors: int, allowed: str
+) -> None:
+    adapter = f"train.adapter={{use: prompt_tuning, tokens: {vectors}}}"
+    (told,) = problems(tiny_config, f"task.max_tokens={max_tokens}", adapter)
+    given = f"{vectors} vectors before a text of task.max_tokens {max_tokens}, and the model reads at most 64"
+    assert told == f"train.adapter.tokens: {given}. {allowed}"
+
+
+def test_learned_vectors_that_fit_are_allowed_and_a_text_that_does_not_is_told_once(tiny_config: Path) -> None:
+    adapter = "train.adapter={use: prompt_tuning, tokens: 20}"
+    assert read_config(tiny_config, ["task.max_tokens=44", adapter]).train.adapter
+    (told,) = problems(tiny_config, "task.max_tokens=65", adapter)
+    assert told.startswith("task.max_tokens: 65 asked for")

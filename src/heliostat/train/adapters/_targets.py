@@ -24,7 +24,7 @@ class Targeted(Base):
         wanted = tuple(self.targets) if self.targets is not None else USUAL
         return [name for name in names if name.rsplit(".", 1)[-1] in wanted or (self.targets is not None and name.endswith(wanted))]
 
-    def problems(self, shapes: Shapes, task: Any) -> list[str]:
+    def problems(self, shapes: Shapes, positions: int | None, task: Any) -> list[str]:
         if not shapes or self.chosen(shapes):
             return []
         kinds = sorted({name.rsplit(".", 1)[-1] for name in shapes})

@@ -376,3 +376,22 @@ def test_learned_vectors_that_fit_are_allowed_and_a_text_that_does_not_is_told_o
     assert read_config(tiny_config, ["task.max_tokens=44", adapter]).train.adapter
     (told,) = problems(tiny_config, "task.max_tokens=65", adapter)
     assert told.startswith("task.max_tokens: 65 asked for")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ("{use: lora, targets: [query, valeu]}", ["train.adapter.targets", "called valeu. Did you mean 'value'?", "It has: dense, key,"]),
+        ("{use: dora, targets: [query, self.valeu]}", ["train.adapter.targets", "called self.valeu. Did you mean 'self.value'?"]),
+        ("{use: mixture, targets: [o_proj, query]}", ["train.adapter.targets", "called o_proj", "It has: dense, key, query, value."]),
+        ("{use: ia3, feedforward: [dens]}", ["train.adapter.feedforward", "called dens. Did you mean 'dense'?", "It has: dense, key,"]),
+    ],
+)
+def test_every_name_of_an_adapter_is_that_of_a_module(tiny_config: Path, adapter: str, words: list[str]) -> None:
+    (told,) = problems(tiny_config, f"train.adapter={adapter}")
+    assert all(word in told for word in words), told
+
+
+@pytest.mark.parametrize("adapter", ["{use: lora, targets: [query, self.value]}", "{use: ia3, feedforward: [dense]}", "dora"])
+def test_names_of_modules_may_be_their_ends(tiny_config: Path, adapter: str) -> None:
+    assert read_config(tiny_config, [f"train.adapter={adapter}"]).train.adapter

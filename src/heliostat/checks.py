@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heliostat import searched
-from heliostat.checks_training import fitting, metric, metrics_of, objective, placed, training
+from heliostat.checks_training import ASPECTS, Training, metric, metrics_of, placed, training
 from heliostat.core.errors import UserError, unknown
 from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
 from heliostat.evaluate.config import DOMAIN
+from heliostat.pretrain.config import PREDICTS
 from heliostat.report.config import COSTS
 from heliostat.tasks.config import ModelConfig
-from heliostat.train import auxiliary
 from heliostat.tune.earlier import earlier, sweep_folder
 from heliostat.tune.objectives.general import General
 from heliostat.tune.trial import CORPUS, Sections
@@ -64,56 +64,35 @@ def _layout(config: RunConfig, layout: Layout) -> list[str]:
     return [*found, *layout.check_room()]
 
 
-def _train(config: RunConfig, layout: Layout) -> list[str]:
-    return training(config.train, layout)
+def _main(config: RunConfig, layout: Layout) -> Training:
+    """The training of the config itself, or what every trial shares."""
+    return Training(config.train, config.task, config.model, layout, config.corpus.slices, folds=_folds(config))
 
 
-def _minimised(config: RunConfig, layout: Layout) -> list[str]:
-    return objective(config.train, config.task)
+def _folds(config: RunConfig) -> bool:
+    return bool(config.tune and config.tune.confirm and config.tune.confirm.folds)
+
+
+def _of_main(aspect: Callable[[Training], list[str]]) -> Callable[[RunConfig, Layout], list[str]]:
+    return lambda config, layout: aspect(_main(config, layout))
 
 
 def _distil(config: RunConfig, layout: Layout) -> list[str]:
-    if config.distil is None:
+    if config.distil is None or config.task.answers_are != "labels":  # `_probabilities` tells
         return []
-    train, learns = config.distil.train, config.task.answers_are == "labels"  # `_probabilities` tells where it does not
-    found = [*(objective(train, config.task, taught=True) if learns else []), *training(train, layout)]
-    found += auxiliary.problems(train, config.task, config.corpus.slices)
-    return [f"distil.{p}" if p.startswith("train.") else p for p in found]
-
-
-def _fit(config: RunConfig, layout: Layout) -> list[str]:
-    regularizer = config.train.regularizer
-    found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
-    if config.train.packing:
-        found += _packing(config)
-    found += auxiliary.problems(config.train, config.task, config.corpus.slices)
-    if config.train.curriculum is not None:
-        kept, slices = config.train.curriculum.kept(), config.corpus.slices
-        if kept is not None and kept not in slices:
-            found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
-        found += [placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
-    return [*found, *fitting(config.train, config.model, config.task)]
-
-
-def _packing(config: RunConfig) -> list[str]:
-    fitting = ", ".join(name for name in names("tasks") if find("tasks", name).packs)  # type: ignore[attr-defined]
-    found = [] if config.task.packs else [f"train.packing: rows of {config.task.name()} cannot share a sequence. Allowed with: {fitting}."]
-    if config.train.curriculum is not None:
-        found.append("train.packing: a sequence of several rows has no place in a curriculum. Use one of the two.")
-    if config.tune and config.tune.confirm and config.tune.confirm.folds:
-        found.append("train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}.")
-    return found
+    own, model = config.distil, config.model
+    student = ModelConfig(path=model.path, revision=model.revision, layers=own.layers)
+    return training(Training(own.train, config.task, student, layout, config.corpus.slices, section="distil", taught=True))
 
 
 def _pseudo_label(config: RunConfig, layout: Layout) -> list[str]:
     own = config.pseudo_label
     if own is None:
         return []
-    found = own.problems(config.task)
+    found = [f"pseudo_label: {p}" if p.startswith("it ") else f"pseudo_label.{p}" for p in own.problems(config.task)]
     if config.task.answers_are == "labels":
-        found += [*objective(own.train, config.task), *training(own.train, layout), *fitting(own.train, config.model, config.task)]
-        found += auxiliary.problems(own.train, config.task, config.corpus.slices)
-    return [f"pseudo_label: {p}" if p.startswith("it ") else f"pseudo_label.{p}" for p in found]
+        found += training(Training(own.train, config.task, config.model, layout, config.corpus.slices, section="pseudo_label"))
+    return found
 
 
 def _student(config: RunConfig, layout: Layout) -> list[str]:
@@ -135,15 +114,10 @@ def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
         return []
     found = [p if p.startswith("model.") else f"pretrain.{p}" for p in own.task.problems(config.model)]
     found += [f"pretrain.{problem}" for problem in own.problems()]
-    found += [
-        f"pretrain.{p}"
-        for p in (
-            *metrics_of(own.task),
-            *training(own.train, layout),
-            *auxiliary.problems(own.train, own.task, own.corpus.slices),
-            *fitting(own.train, config.model, own.task),
-        )
-    ]
+    found += [f"pretrain.{problem}" for problem in metrics_of(own.task)]
+    if own.task.answers_are == PREDICTS:
+        slices, slices_at = own.corpus.slices, "pretrain.corpus.slices"
+        found += training(Training(own.train, own.task, config.model, layout, slices, slices_at=slices_at, section="pretrain"))
     found += [f"pretrain.{problem}" for problem in own.corpus.problems(own.task)]
     if own.replay:
         found += [f"pretrain.replay.{problem.removeprefix('corpus.')}" for problem in own.replay.corpus().problems(own.task)]
@@ -256,9 +230,8 @@ def _space(config: RunConfig, layout: Layout) -> list[str]:
     def of_trial(trial: Sections) -> list[str]:
         if trial.model not in models:  # a hub id is asked for once
             models[trial.model] = trial.model.problems()
-        found = [*training(trial.train, layout), *objective(trial.train, trial.task), *models[trial.model]]
-        if not models[trial.model]:
-            found += [*fitting(trial.train, trial.model, trial.task), *_suited(trial.task, trial.model)]
+        one = Training(trial.train, trial.task, trial.model, layout, config.corpus.slices, folds=_folds(config))
+        found = [*training(one), *(models[trial.model] or _suited(trial.task, trial.model))]
         filters = trial.corpus.filters if trial.corpus else []
         return [*found, *(f"corpus.filters.{i}: {p}" for i, each in enumerate(filters) for p in each.problems())]
 
@@ -309,8 +282,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("task", _metrics),
     ("corpus task", _corpus),
     ("layout", _layout),
-    ("train layout", _train),
-    ("train task", _minimised),
+    *((f"train {reads}", _of_main(aspect)) for reads, aspect in ASPECTS),
     ("pretrain model layout", _pretrain),
     ("pretrain task tune", _pretrained),
     ("tune task", _sweep),
@@ -320,8 +292,7 @@ CHECKS: tuple[tuple[str, Callable[[RunConfig, Layout], list[str]]], ...] = (
     ("tune train model task corpus layout", _space),
     ("ensemble distil task", _probabilities),
     ("ensemble tune", _ensemble),
-    ("distil task corpus layout", _distil),
-    ("train model task corpus tune", _fit),
+    ("distil model task corpus layout", _distil),
     ("distil model", _student),
     ("pseudo_label task model corpus layout", _pseudo_label),
     ("evaluate", _evaluate),

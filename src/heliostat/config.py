@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from heliostat import checks, searched
 from heliostat.core.errors import UserError
@@ -30,6 +30,8 @@ from heliostat.tune.config import TuneConfig
 from heliostat.tune.earlier import sweep_folder
 from heliostat.tune.trial import Sections, corpus_mark, corpus_settings, sections
 
+ALWAYS = "tensorboard"
+"""The tracker of every run."""
 STAND_INS: dict[str, Any] = {"name": "run", "model": {"path": "."}, "corpus": {"sources": [{"use": "csv", "paths": ["."]}]}}
 """For sections that every config has."""
 
@@ -63,8 +65,14 @@ class RunConfig(Settings):
     """Scores of every model."""
     report: ReportConfig = ReportConfig()
     """The page, the verdict, the gates."""
-    trackers: list[In["trackers"]] = unidentified(["tensorboard"])
-    """Members of trackers: where curves and results are shown; [] is nowhere."""
+    trackers: list[In["trackers"]] = unidentified([])
+    """Members of trackers: where curves and results are shown beside TensorBoard, which has those of every run. Name it for its options."""
+
+    @field_validator("trackers")
+    @classmethod
+    def _with_tensorboard(cls, given: list[Any]) -> list[Any]:
+        """TensorBoard comes last where it is not named, so that the others keep the places they were given."""
+        return given if any(tracker.name() == ALWAYS for tracker in given) else [*given, build("trackers", ALWAYS)]
 
     @model_validator(mode="before")
     @classmethod

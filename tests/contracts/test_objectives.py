@@ -159,3 +159,15 @@ def test_named_weights_and_names_that_are_no_class(batch):
     (problem,) = objective.problems(("a", "bb", "d"))
     assert problem.startswith("class_weights: ")
     assert "'b'" in problem
+
+
+@pytest.mark.parametrize("use", ["cross_entropy", "focal"])
+@pytest.mark.parametrize("weights", ["balanced", {"b": 3.0}])
+def test_classes_are_weighed_only_where_there_are_some(use, weights):
+    weighed = family.build("train.objectives", {"use": use, "class_weights": weights})
+    for task in ("text_classification", "token_classification"):
+        assert weighed.lacks(family.build("tasks", task)) == []
+    for task in ("causal_lm", "masked_lm", "seq2seq"):
+        (problem,) = weighed.lacks(family.build("tasks", task))
+        assert problem.startswith(f"class_weights: {task} answers with likelihood")
+        assert family.build("train.objectives", use).lacks(family.build("tasks", task)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,9 +117,10 @@ def test_a_tracker_that_breaks_is_told_of_once_and_the_run_goes_on(
 
 
 def test_trackers_are_no_part_of_what_a_run_is(config: Path, engines: list[FakeEngine]) -> None:
-    assert run(config, "--set", "trackers=[]") == 0
-    assert not (folder(config) / "tensorboard").exists()
     assert run(config) == 0
+    shutil.rmtree(folder(config) / "tensorboard")
+    (folder(config) / "tracking.json").unlink()
+    assert run(config, "--set", "trackers=[{use: tensorboard, points: 9}]") == 0
     assert engines[1].performed == []
     assert set(curves(folder(config))) >= {"report", "report/student"}, "what came out is there, for a tracker that was not"
 

@@ -278,3 +278,120 @@ def test_a_malformed_section_hides_nothing_that_does_not_depend_on_it(tiny_confi
 def test_no_false_problem_follows_from_a_section_that_is_malformed(tiny_config: Path) -> None:
     assert len(problems(tiny_config, "tune.trails=3", "ensemble={candidates: 3}")) == 1
     assert len(problems(tiny_config, "model=3", "distil.layers=9")) == 1
+
+
+PLACES = {
+    "train": "train={}",
+    "distil.train": "distil={{layers: 1, train: {}}}",
+    "pseudo_label.train": "pseudo_label={{corpus: CORPUS, train: {}}}",
+    "pretrain.train": "pretrain={{task: {{use: masked_lm, max_tokens: 32}}, corpus: CORPUS, train: {}}}",
+}
+"""Where a training stands, and how it is set there."""
+LEARNERS = [place for place in PLACES if place != "distil.train"]
+
+WRONG_ANYWHERE = [
+    ("{packing: true}", ["packing: rows of", "cannot share a sequence", "Allowed with: causal_lm"], [*PLACES]),
+    ("{objective: mean_squared_error}", ["objective: 'mean_squared_error' trains on numbers", "cross_entropy"], LEARNERS),
+    (
+        "{objective: {use: cross_entropy, class_weights: balanced}}",
+        ["objective.class_weights: masked_lm answers with likelihood, so there are no classes", "Leave it out"],
+        ["pretrain.train"],
+    ),
+    ("{objective: distillation}", ["objective: 'distillation' reads a teacher", "cross_entropy"], LEARNERS),
+    ("{curriculum: {use: column, column: theme}}", ["curriculum.column: 'theme' is not kept", "corpus.slices (none so far)"], [*PLACES]),
+    ("{curriculum: {use: loss, model: nowhere}}", ["curriculum.model: 'nowhere' is not a model folder"], [*PLACES]),
+    ("{freeze: 9}", ["freeze: 9 layers asked for", "Allowed: 0 to"], [*PLACES]),
+    ("{adapter: {use: lora, targets: [q_proj]}}", ["adapter.targets: no weight of the model is called q_proj", "query"], [*PLACES]),
+    ("{regularizer: fgm, gradient_checkpointing: true}", ["gradient_checkpointing", "Use one of the two"], [*PLACES]),
+    ("{precision: fp16}", ["precision: fp16 needs a GPU"], [*PLACES]),
+]
+
+
+@pytest.mark.parametrize(("train", "words", "places"), WRONG_ANYWHERE, ids=[train for train, *_ in WRONG_ANYWHERE])
+def test_a_training_is_looked_at_wherever_it_stands(tiny_config: Path, train: str, words: list[str], places: list[str]) -> None:
+    corpus = f"{{sources: [{{use: csv, paths: [{tiny_config.parent / 'rows.csv'}]}}]}}"
+    for place in places:
+        (told,) = problems(tiny_config, PLACES[place].format(train).replace("CORPUS", corpus))
+        assert told.startswith(f"{place}."), told
+        assert all(word in told for word in words), told
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        (["tune.space={train.packing: {choice: [false, true]}}"], ["tune.space.train.packing: rows of text_classification cannot share"]),
+        (
+            ["tune.space={train.curriculum: {choice: [null, {use: column, column: theme}]}}"],
+            ["tune.space.train.curriculum.column: 'theme' is not kept", "corpus.slices"],
+        ),
+        (
+            [
+                "task={use: multilabel_classification, max_tokens: 32}",
+                "corpus.columns={labels: label}",
+                "tune.space={train.regularizer: {choice: [null, r_drop]}}",
+            ],
+            ["tune.space.train.regularizer: r_drop compares one class", "multilabel_classification answers with names"],
+        ),
+    ],
+)
+def test_a_trial_is_looked_at_like_the_training_of_a_config(tiny_config: Path, assignments: list[str], words: list[str]) -> None:
+    (told,) = problems(tiny_config, *assignments)
+    assert all(word in told for word in words), told
+
+
+def test_a_trial_has_its_auxiliary_tasks_or_is_refused(tmp_path: Path) -> None:
+    config = write_project(tmp_path, train={"auxiliary": [{"column": "theme"}]})
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join(f"{line},{'theme' if i == 0 else i % 2}" for i, line in enumerate(rows.read_text().splitlines())))
+    (told,) = problems(config, "corpus.slices=[theme]", "tune.space={train.regularizer: {choice: [null, fgm]}}")
+    assert told.startswith("tune.space.train.auxiliary: train.regularizer makes further passes")
+    assert "beside train.regularizer = 'fgm'" in told
+
+
+def test_a_student_has_its_own_layers(tiny_config: Path) -> None:
+    (told,) = problems(tiny_config, "distil={layers: 1, train: {freeze: 2}}")
+    assert told == "distil.train.freeze: 2 layers asked for, and the student has 1. Allowed: 0 to 1."
+
+
+@pytest.mark.parametrize(
+    ("max_tokens", "vectors", "allowed"),
+    [
+        (60, 20, "Allowed: 1 to 4 vectors, or a task.max_tokens of 8 to 44."),
+        (64, 20, "Allowed: a task.max_tokens of 8 to 44."),
+        (32, 57, "Allowed: 1 to 32 vectors."),
+        (64, 57, "Allowed: less of both."),
+    ],
+)
+def test_learned_vectors_and_the_text_are_no_more_than_the_model_reads(
+    tiny_config: Path, max_tokens: int, vectors: int, allowed: str
+) -> None:
+    adapter = f"train.adapter={{use: prompt_tuning, tokens: {vectors}}}"
+    (told,) = problems(tiny_config, f"task.max_tokens={max_tokens}", adapter)
+    given = f"{vectors} vectors before a text of task.max_tokens {max_tokens}, and the model reads at most 64"
+    assert told == f"train.adapter.tokens: {given}. {allowed}"
+
+
+def test_learned_vectors_that_fit_are_allowed_and_a_text_that_does_not_is_told_once(tiny_config: Path) -> None:
+    adapter = "train.adapter={use: prompt_tuning, tokens: 20}"
+    assert read_config(tiny_config, ["task.max_tokens=44", adapter]).train.adapter
+    (told,) = problems(tiny_config, "task.max_tokens=65", adapter)
+    assert told.startswith("task.max_tokens: 65 asked for")
+
+
+@pytest.mark.parametrize(
+    ("adapter", "words"),
+    [
+        ("{use: lora, targets: [query, valeu]}", ["train.adapter.targets", "called valeu. Did you mean 'value'?", "It has: dense, key,"]),
+        ("{use: dora, targets: [query, self.valeu]}", ["train.adapter.targets", "called self.valeu. Did you mean 'self.value'?"]),
+        ("{use: mixture, targets: [o_proj, query]}", ["train.adapter.targets", "called o_proj", "It has: dense, key, query, value."]),
+        ("{use: ia3, feedforward: [dens]}", ["train.adapter.feedforward", "called dens. Did you mean 'dense'?", "It has: dense, key,"]),
+    ],
+)
+def test_every_name_of_an_adapter_is_that_of_a_module(tiny_config: Path, adapter: str, words: list[str]) -> None:
+    (told,) = problems(tiny_config, f"train.adapter={adapter}")
+    assert all(word in told for word in words), told
+
+
+@pytest.mark.parametrize("adapter", ["{use: lora, targets: [query, self.value]}", "{use: ia3, feedforward: [dense]}", "dora"])
+def test_names_of_modules_may_be_their_ends(tiny_config: Path, adapter: str) -> None:
+    assert read_config(tiny_config, [f"train.adapter={adapter}"]).train.adapter

@@ -1,4 +1,4 @@
-"""A run's config: what a training minimises when nobody says it."""
+"""A run's config: what a training minimises when nobody says it, and the tracker that is always there."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from heliostat.config import RunConfig, read_config
 from heliostat.core import family
 from heliostat.core.errors import UserError
+from heliostat.trackers.wandb import Wandb
 
 COLUMNS = {"multilabel_classification": "labels", "text_regression": "target"}
 
@@ -41,3 +42,21 @@ def test_what_is_malformed_is_told_by_its_own_section(tiny_config: Path, assignm
         read_config(tiny_config, [assignment])
     (problem,) = caught.value.problems
     assert problem.removeprefix(f"{tiny_config}: ").startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("[]", ["tensorboard"]),
+        ("[{use: wandb, mode: offline}]", ["wandb", "tensorboard"]),
+        ("[{use: tensorboard, points: 9}, wandb]", ["tensorboard", "wandb"]),
+    ],
+)
+def test_tensorboard_is_a_tracker_of_every_run(tiny_config: Path, monkeypatch: pytest.MonkeyPatch, given: str, names: list[str]) -> None:
+    monkeypatch.setattr(Wandb, "problems", lambda self: [])
+    config = read_config(tiny_config, [f"trackers={given}"])
+    assert [tracker.name() for tracker in config.trackers] == names
+    assert RunConfig.model_validate(config.tree()) == config
+    points = {tracker.name(): tracker.points for tracker in config.trackers}["tensorboard"]
+    assert points == (9 if "points" in given else 1000)
+    assert [tracker.name() for tracker in read_config(tiny_config).trackers] == ["tensorboard"]

@@ -54,12 +54,9 @@ def with_peft(module: Any, kind: str, settings: dict[str, Any], at: Any, head: l
 
 def _chosen(module: Any, adapter: Any, head: list[str]) -> list[str]:
     names = [name for name in matrices(module) if name.split(".", 1)[0] not in head]
-    found = adapter.chosen(names)
-    if not found:
-        wanted = adapter.targets or "the usual names"
-        kinds = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in names}))
-        raise UserError(f"train.adapter.targets: {wanted} match no linear module of this model. It has: {kinds}.")
-    return found
+    if wrong := adapter.unmatched(names):
+        raise UserError([f"train.adapter.{problem}" for problem in wrong])
+    return adapter.chosen(names)
 
 
 def with_mixture(module: Any, settings: dict[str, Any], adapter: Any, head: list[str]) -> Any:

@@ -28,9 +28,11 @@ NO_MEMORY = re.compile(r"out of memory|can.?t allocate memory|cannot allocate me
 NO_PEER = re.compile(r"closed by peer|connection (was )?(closed|reset|refused)|broken pipe|gloo|nccl", re.IGNORECASE)
 KILLED_FOR_MEMORY = "running low on memory"
 """What Ray's memory monitor says of a worker that it killed."""
+ON_A_GPU = re.compile(r"\b(CUDA|HIP) error: ")
+"""How torch begins the line of its message that says what went wrong on a GPU; lines of advice follow it."""
 SMALLEST = (
     "it does not fit, with one row per forward pass. Let it see fewer tokens (task.max_tokens), set train.gradient_checkpointing, train"
-    " adapters (train.lora), or divide its states among more workers (layout.zero, layout.workers)."
+    " adapters (train.adapter), or divide its states among more workers (layout.zero, layout.workers)."
 )
 
 DIED = f"its workers died {MAX_TRIES} times while working on it (out of memory?); see the logs of the gang"
@@ -133,9 +135,10 @@ def mark_of(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as `Type: message`, without its traceback."""
+    """An exception as `Type: message`, without its traceback: of a long message the line that tells the cause, usually the last."""
     text = [line for line in str(error).strip().splitlines() if "For further information visit" not in line]  # pydantic ends with a link
-    return f"{type(error).__name__}: {text[-1].strip() if text else ''}"
+    cause = next((line for line in text if ON_A_GPU.search(line)), text[-1] if text else "")
+    return f"{type(error).__name__}: {cause.strip()}"
 
 
 def _is_memory(error: BaseException) -> bool:

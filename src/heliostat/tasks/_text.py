@@ -59,10 +59,9 @@ def name_outputs(config: Any, labels: Sequence[str]) -> None:
     config.label2id = {name: i for i, name in enumerate(labels)}
 
 
-def too_long(task: Any, model: Any, *, beside: int = 0) -> list[str]:
-    """A problem when `task.max_tokens` and `beside` further tokens are more than the model can read."""
+def too_long(task: Any, model: Any) -> list[str]:
+    """A problem when `task.max_tokens` is more than the model can read."""
     most = model.positions()
-    if most is None or task.max_tokens + beside <= most:
+    if most is None or task.max_tokens <= most:
         return []
-    given = f"{task.max_tokens}" if not beside else f"{task.max_tokens} and {beside} beside them"
-    return [f"task.max_tokens: {given} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most - beside}."]
+    return [f"task.max_tokens: {task.max_tokens} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most}."]

@@ -24,6 +24,7 @@ from heliostat.train import frozen
 from heliostat.train.auxiliary import targets_of
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
+from heliostat.train.objectives.base import OF_CLASSES
 from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
@@ -315,7 +316,7 @@ def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:
     """What objectives may know of the classes: their names, and the training targets of each."""
     import torch
 
-    if order.task.answers_are not in ("labels", "tags"):
+    if order.task.answers_are not in OF_CLASSES:
         return {}
     counts = np.bincount(rows.classes(), minlength=len(order.labels))
     return {"names": order.labels, "class_rows": torch.as_tensor(counts, dtype=torch.float32, device=device)}

@@ -79,8 +79,9 @@ def test_a_model_without_adapters_is_left_as_it_is(fresh):
 
 
 def test_a_target_that_is_not_there_names_those_that_are(fresh):
-    with pytest.raises(UserError, match=r"\['q_proj'\] match no linear module.*It has: dense, key, query, value"):
-        adapters.put_in(fresh()[0], family.build("train.adapters", {**LORA, "targets": ["q_proj"]}), fresh()[1], 1)
+    for targets in (["q_proj"], ["query", "q_proj"]):
+        with pytest.raises(UserError, match=r"train.adapter.targets: no weight .* called q_proj.*It has: dense, key, query, value"):
+            adapters.put_in(fresh()[0], family.build("train.adapters", {**LORA, "targets": targets}), fresh()[1], 1)
 
 
 @pytest.mark.parametrize("use", family.names("train.adapters"))

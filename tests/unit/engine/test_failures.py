@@ -1,6 +1,7 @@
 """What is done about an order that failed: decisions over the replies of its tries, and what an error counts as."""
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -10,8 +11,11 @@ import torch
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from heliostat.core.errors import Diverged, RunFailed, UserError
-from heliostat.engine.failures import MAX_TRIES, Again, GiveUp, Left, decide, failed, fallen, mark_of
+from heliostat.core.family import find
+from heliostat.core.layout import Layout
+from heliostat.engine.failures import MAX_TRIES, SMALLEST, Again, GiveUp, Left, decide, failed, fallen, mark_of, one_line
 from heliostat.engine.orders import Reply, Stopped
+from heliostat.train.config import TrainConfig
 
 
 def tries(*reasons, **common):
@@ -57,6 +61,13 @@ def test_what_does_not_fit_is_made_smaller_and_given_up_with_advice_when_it_cann
     assert isinstance(final, GiveUp)
     assert final.reply.reason == "memory"
     assert all(word in final.reply.error for word in ("memory 0", "task.max_tokens", "gradient_checkpointing", "layout.zero"))
+
+
+def test_the_advice_names_settings_that_there_are():
+    sections = {"task": find("tasks", "text_classification"), "train": TrainConfig, "layout": Layout}
+    named = re.findall(r"\b(task|train|layout)\.(\w+)", SMALLEST)
+    assert {section for section, _ in named} == sections.keys()
+    assert all(name in sections[section].model_fields for section, name in named)
 
 
 def test_a_hang_is_forgiven_once():
@@ -121,6 +132,28 @@ def test_what_an_error_counts_as(error, reason, alone):
     assert (reply.reason, reply.seconds, reply.step) == (reason, 2.0, 7)
     assert str(error) in reply.error or reply.reason == "memory"
     assert bool(reply.mark) is (reason == "exception")
+
+
+ASSERTED = """CUDA error: device-side assert triggered
+CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
+For debugging consider passing CUDA_LAUNCH_BLOCKING=1
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+"""
+CAUSES = [
+    (ASSERTED, "CUDA error: device-side assert triggered"),
+    (
+        f"Traceback (most recent call last):\n  File one.py\nRuntimeError: {ASSERTED}",
+        "RuntimeError: CUDA error: device-side assert triggered",
+    ),
+    ("Traceback (most recent call last):\n  File one.py\nKeyError: 'a'", "KeyError: 'a'"),
+    ("1 validation error\nepochs\n  too large\n  For further information visit https://errors.pydantic.dev", "too large"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("message", "line"), CAUSES)
+def test_of_a_long_message_the_line_that_tells_the_cause_is_kept(message, line):
+    assert one_line(RuntimeError(message)) == f"RuntimeError: {line}"
 
 
 def test_what_cannot_be_allocated_on_a_cpu_is_memory():

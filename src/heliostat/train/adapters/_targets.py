@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
@@ -24,12 +25,25 @@ class Targeted(Base):
         wanted = tuple(self.targets) if self.targets is not None else USUAL
         return [name for name in names if name.rsplit(".", 1)[-1] in wanted or (self.targets is not None and name.endswith(wanted))]
 
-    def problems(self, shapes: Shapes, task: Any) -> list[str]:
-        if not shapes or self.chosen(shapes):
+    def problems(self, shapes: Shapes, positions: int | None, task: Any) -> list[str]:
+        return self.unmatched(list(shapes)) if shapes else []
+
+    def unmatched(self, names: Sequence[str]) -> list[str]:
+        """What is to be chosen and is in none of these module names, a sentence each, which begins with the option."""
+        if self.targets is not None:
+            return [no_such("targets", target, names) for target in self.targets if not any(name.endswith(target) for name in names)]
+        if self.chosen(names):
             return []
-        kinds = sorted({name.rsplit(".", 1)[-1] for name in shapes})
-        if self.targets is None:
-            return [f"targets: none of the usual names ({', '.join(USUAL)}) is in it. It has: {', '.join(kinds)}. Name some of them."]
-        close = nearest(self.targets[0], kinds)
-        hint = f" Did you mean '{close}'?" if close else ""
-        return [f"targets: no weight of the model is called {', '.join(self.targets)}.{hint} It has: {', '.join(kinds)}."]
+        return [f"targets: none of the usual names ({', '.join(USUAL)}) is in it. It has: {', '.join(kinds(names))}. Name some of them."]
+
+
+def kinds(names: Sequence[str], words: int = 1) -> list[str]:
+    """The last words of module names, each once."""
+    return sorted({".".join(name.split(".")[-words:]) for name in names})
+
+
+def no_such(option: str, given: str, names: Sequence[str]) -> str:
+    """A sentence: no module has the name that is given for an option."""
+    close = nearest(given, kinds(names, given.count(".") + 1))
+    hint = f" Did you mean '{close}'?" if close else ""
+    return f"{option}: no weight of the model is called {given}.{hint} It has: {', '.join(kinds(names))}."

@@ -29,6 +29,9 @@ class Base(Member):
     def adds(self, shapes: Shapes) -> int:
         """Parameters it adds to a model with these matrices."""
 
-    def problems(self, shapes: Shapes, task: Any) -> list[str]:
-        """Why it cannot be put into a model with these matrices (none when they are not known), each beginning with an option's name."""
+    def problems(self, shapes: Shapes, positions: int | None, task: Any) -> list[str]:
+        """Why it cannot be put into a model with these matrices (none when they are not known), each beginning with an option's name.
+
+        `positions` is the most tokens the model can read; None when nothing limits it, or it is not known.
+        """
         return []

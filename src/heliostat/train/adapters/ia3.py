@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from heliostat.train.adapters._targets import Targeted
+from heliostat.train.adapters._targets import Targeted, kinds, no_such
 from heliostat.train.adapters.base import Shapes
 
 
@@ -19,10 +20,16 @@ class Ia3(Targeted):
     def put_in(self, module: Any, head: list[str]) -> Any:
         from heliostat.engine import adapters
 
-        names = adapters.matrices(module)
-        inputs = [name for name in names if name.rsplit(".", 1)[-1] in self.feedforward]
+        inputs = self.inputs(adapters.matrices(module))
         return adapters.with_peft(module, "IA3Config", {"feedforward_modules": inputs}, self, head, also=inputs)
 
+    def inputs(self, names: Iterable[str]) -> list[str]:
+        """The module names that get a factor for each input."""
+        return [name for name in names if name.rsplit(".", 1)[-1] in self.feedforward]
+
+    def unmatched(self, names: Sequence[str]) -> list[str]:
+        there = kinds(names)
+        return [*super().unmatched(names), *(no_such("feedforward", name, names) for name in self.feedforward if name not in there)]
+
     def adds(self, shapes: Shapes) -> int:
-        wide = sum(shapes[name][1] for name in shapes if name.rsplit(".", 1)[-1] in self.feedforward)
-        return wide + sum(shapes[name][0] for name in self.chosen(shapes))
+        return sum(shapes[name][1] for name in self.inputs(shapes)) + sum(shapes[name][0] for name in self.chosen(shapes))

@@ -26,7 +26,14 @@ class PromptTuning(Base):
     def adds(self, shapes: Shapes) -> int:
         return self.tokens * max((shape[-1] for name, shape in shapes.items() if "embed" in name), default=0)
 
-    def problems(self, shapes: Shapes, task: Any) -> list[str]:
-        if task.auto == "AutoModelForSequenceClassification":
+    def problems(self, shapes: Shapes, positions: int | None, task: Any) -> list[str]:
+        if task.auto != "AutoModelForSequenceClassification":
+            return [
+                f"prompt_tuning is for tasks that classify a whole text, and the task is {task.name()}. Use lora, dora, ia3 or mixture."
+            ]
+        if positions is None or not task.max_tokens <= positions < task.max_tokens + self.tokens:  # a longer text is the task's to tell
             return []
-        return [f"prompt_tuning is for tasks that classify a whole text, and the task is {task.name()}. Use lora, dora, ia3 or mixture."]
+        fewer, shorter = positions - task.max_tokens, positions - self.tokens
+        ways = [f"1 to {fewer} vectors"] * (fewer >= 1) + [f"a task.max_tokens of 8 to {shorter}"] * (shorter >= 8)
+        told = f"{self.tokens} vectors before a text of task.max_tokens {task.max_tokens}, and the model reads at most {positions}"
+        return [f"tokens: {told}. Allowed: {', or '.join(ways) or 'less of both'}."]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from heliostat.core.errors import unknown
-from heliostat.train.objectives.base import Base
+from heliostat.train.objectives.base import OF_CLASSES, Base
 
 Weights = Literal["balanced"] | dict[str, float] | None
 
@@ -32,6 +32,12 @@ class ClassWeighted(Base):
         assert isinstance(self.class_weights, dict)
         given = [self.class_weights.get(name, 1.0) for name in units["names"]]
         return torch.tensor(given, dtype=torch.float32, device=units["logits"].device)
+
+    def lacks(self, task: Any) -> list[str]:
+        if self.class_weights is None or task.answers_are in OF_CLASSES:
+            return []
+        told = f"{task.name()} answers with {task.answers_are}, so there are no classes to weigh"
+        return [f"class_weights: {told}. Leave it out; only {' and '.join(OF_CLASSES)} have classes."]
 
     def problems(self, labels: tuple[str, ...]) -> list[str]:
         if not isinstance(self.class_weights, dict):

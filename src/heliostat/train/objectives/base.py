@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 
 from heliostat.core.family import Member
 
+OF_CLASSES = ("labels", "tags")
+"""What tasks answer with whose targets are classes: their names, and the training targets of each, are known."""
+
 
 class Base(Member):
     """What is minimised: one loss per unit; the loop takes their weighted mean over the global batch.
@@ -32,6 +35,10 @@ class Base(Member):
     def weighted(self, units: dict[str, Any]) -> Any:
         """Their weighted sum, a scalar to differentiate."""
         return (self.per_unit(units) * units["weight"]).sum()
+
+    def lacks(self, task: Any) -> list[str]:
+        """What a task that it can train has not, and it needs; each begins with the option's name."""
+        return []
 
     def problems(self, labels: tuple[str, ...]) -> list[str]:
         """Why it cannot be used for these labels, each beginning with the option's name."""

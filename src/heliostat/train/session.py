@@ -307,8 +307,15 @@ class Pass:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The units of `batch`, gradients attached."""
+        return self._units(self.engine, batch)
+
+    def inner(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The same past the engine, for what is differentiated before the update: DeepSpeed takes any gradient for that of the update."""
+        return self._units(self.engine.module, batch)
+
+    def _units(self, module: Any, batch: dict[str, Any]) -> dict[str, Any]:
         with self.given(batch[AT]):
-            return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
+            return {**self.facts, **self.task.units(self.task.logits(module, batch), batch)}
 
 
 def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:

@@ -349,6 +349,15 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, ad
     assert torch.allclose(logits, saved, atol=1e-5)
 
 
+def test_an_export_is_compared_with_a_base_that_was_asked_on_a_gpu(ground, worker, tmp_path):
+    gang, given, asked = worker(), fields(ground, tmp_path / "training"), []
+    Train(**given, until=2).perform(gang)
+    base = gang.models.opened(given["model"], ground.labels, ground.task)
+    base.to = lambda device: asked.append(device) or base  # where it is cannot be had without a GPU
+    Export(**given, out=tmp_path / "model").perform(gang)
+    assert asked == ["cpu"]
+
+
 @pytest.mark.parametrize(("every", "rows", "steps"), [(0.25, 160, 2), (0.25, 17, 1), (1.0, 161, 11), (0.001, 160, 1)])
 def test_validations_come_every_so_many_steps(every, rows, steps):
     assert interval(TrainConfig(validate_every=every), Batches(np.arange(rows), 16)) == steps

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from heliostat.core import seeds
-from heliostat.core.errors import Diverged
+from heliostat.core.errors import Diverged, UserError
 from heliostat.engine import checkpoints
 from heliostat.engine.models import open_model
 from heliostat.engine.orders import ModelSource, Stopped
 from heliostat.engine.predict import batch_of
-from heliostat.engine.streams import Batches, opened, processor
+from heliostat.engine.streams import Batches, Prepared, opened, processor
 from heliostat.train import session
 from heliostat.train.batching import interval
 from heliostat.train.config import TrainConfig
@@ -210,6 +210,42 @@ def test_weights_that_are_not_numbers_end_the_training(ground, worker, tmp_path,
     with pytest.raises(Diverged, match=r"validation gave .* at step 2 with learning rate"):
         Train(**fields(ground, tmp_path), until=4).perform(worker())
     assert not (tmp_path / "result.json").exists()
+
+
+def alike(monkeypatch, count):
+    """The first `count` validations find the same answer for every row."""
+    forward, seen = session.forward, []
+
+    def answers(*args):
+        seen.append(0)
+        return forward(*args) * float(len(seen) > count)
+
+    monkeypatch.setattr(session, "forward", answers)
+
+
+def test_a_validation_without_a_value_is_the_worst_and_the_training_goes_on(ground, worker, tmp_path, monkeypatch):
+    alike(monkeypatch, 2)
+    gang, given = worker(), fields(ground, tmp_path) | {"metric": "spearman"}
+    assert Train(**given, until=2).perform(gang)["best"] is None
+    Train(**given, until=4).perform(worker())  # from disk
+    result = Train(**given, until=TOTAL).perform(gang)
+    assert [point["value"] is None for point in result["curve"]] == [True, False, False, False]
+    assert result["best"]["value"] == max(point["value"] for point in result["curve"][1:])
+    assert told(gang, "valid")[0]["value"] is None
+
+
+@pytest.mark.parametrize("train", [{}, {"early_stopping": {"patience": 2}}])
+def test_a_training_that_ends_without_a_value_says_so_and_not_that_it_diverged(ground, worker, tmp_path, monkeypatch, train):
+    alike(monkeypatch, TOTAL)
+    with pytest.raises(Diverged, match=f"spearman had no value at any of {2 if train else 4} validations") as caught:
+        Train(**fields(ground, tmp_path, **train) | {"metric": "spearman"}, until=TOTAL).perform(worker())
+    assert "not numbers" not in str(caught.value)
+
+
+def test_rows_that_define_no_metric_are_told_at_the_first_validation(ground, worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(Prepared, "targets", lambda self, task: np.ones(len(self)))
+    with pytest.raises(UserError, match=r"task.metric: pearson has no value on the 9 validation rows, whatever a model answers"):
+        Train(**fields(ground, tmp_path) | {"metric": "pearson"}, until=TOTAL).perform(worker())
 
 
 class ToldToLeave:

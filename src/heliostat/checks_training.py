@@ -80,8 +80,8 @@ def fitting(train: TrainConfig, model: ModelConfig, task: Any) -> list[str]:
         found.append(f"train.freeze: {model.shapeless()} Use 0, or patterns of parameters' names.")
     if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and the model has {most}. Allowed: 0 to {most}.")
-    if isinstance(train.freeze, list) and train.adapter is not None:
-        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Leave it out.")
+    if train.freeze and train.adapter is not None:
+        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Set it to 0.")
     if train.adapter is not None:
         found += [placed("train.adapter", train.adapter, problem) for problem in train.adapter.problems(weights.matrices(model), task)]
     return found

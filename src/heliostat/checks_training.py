@@ -150,6 +150,8 @@ def _begun(one: Training) -> list[str]:
         found.append(f"train.freeze: {model.shapeless()} Use 0, or patterns of parameters' names.")
     if most is not None and isinstance(train.freeze, int) and train.freeze > most:
         found.append(f"train.freeze: {train.freeze} layers asked for, and {who} has {most}. Allowed: 0 to {most}.")
+    if train.freeze and train.adapter is not None:
+        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Set it to 0.")
     if train.adapter is not None:
         wrong = train.adapter.problems(weights.matrices(model), model.positions(), one.task)
         found += [placed("train.adapter", train.adapter, problem) for problem in wrong]

@@ -7,6 +7,8 @@ import torch
 from contracts.media_samples import RATE, hearing, picture, pixels, recording, seeing, wave
 from heliostat.core import family, seeds
 from heliostat.core.values import column_of_bytes
+from heliostat.engine.zero import narrow_statistics
+from heliostat.tasks._media import VALUES
 
 KINDS = {name: kind for name in family.names("tasks") if (kind := family.find("tasks", name)).reads != "text"}
 OPTIONS = {"audio": {"seconds": 2}}
@@ -189,3 +191,21 @@ def test_an_export_is_opened_by_plain_transformers(task, given, folder, tmp_path
         assert torch.equal(task.logits(again.eval(), together), before)
     after, _ = batches(task, given, str(tmp_path))
     assert all(np.array_equal(value, after[name]) for name, value in together.items()), "the processor that was saved does the same"
+
+
+def test_a_model_in_16_bits_answers_nearly_as_it_does_in_32(task, given, folder):
+    """As DeepSpeed has it: parameters are cast, and of the buffers only those that torch wants alike."""
+    module, _ = task.model(folder, LABELS, None)
+    together, _ = batches(task, given, folder)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        for parameter in module.parameters():
+            parameter.data = parameter.data.to(dtype)
+        narrow_statistics(module)
+        with torch.no_grad():
+            logits = task.logits(module.eval(), together)
+            assert logits.dtype == dtype
+            found.append((logits.float(), task.embed(module, together)))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=0.05)  # three digits, added up over a few layers
+    assert all(together[name].dtype == torch.float32 for name in VALUES if name in together), "the batch stays as it is"

@@ -97,6 +97,11 @@ def test_one_bad_answer_gives_nan_and_never_wins(metric, kind, bad):
     assert metric.merit(value) == -math.inf < metric.merit(metric.value(kind.wrong, kind.targets))
 
 
+def test_rows_are_told_to_define_it_and_none_are_not(metric, kind):
+    assert metric.is_defined(kind.answers, kind.targets)
+    assert not metric.is_defined(kind.answers[:0], kind.targets[:0])
+
+
 def test_no_rows_is_not_a_number(metric, kind):
     assert math.isnan(metric.value(kind.answers[:0], kind.targets[:0]))
 

@@ -25,12 +25,17 @@ class Bag(torch.nn.Module):
 
 
 class Forward:
-    """Passes through the module, counted."""
+    """Passes through the module, counted; `engines` are those that the engine is told of."""
 
     def __init__(self, module):
-        self.module, self.passes = module, 0
+        self.module, self.passes, self.engines = module, 0, []
 
     def __call__(self, batch):
+        found = self.inner(batch)
+        found["logits"].register_hook(lambda grad: self.engines.append(self.passes))
+        return found
+
+    def inner(self, batch):
         self.passes += 1
         return {"logits": self.module(batch["ids"]), "labels": batch["labels"], "weight": batch["weight"]}
 
@@ -63,6 +68,7 @@ def test_the_model_is_as_it_was_and_gradients_reach_all_of_it(regularizer, objec
         assert torch.equal(p, before[name])
         assert torch.isfinite(p.grad).all()
         assert (p.grad != 0).any()
+    assert forward.engines[:1] == [forward.passes], "of all gradients the update's alone comes to the engine, by the last pass first"
     assert not forward.module.words._forward_hooks
     assert regularizer.passes in (None, forward.passes)
 

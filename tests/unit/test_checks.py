@@ -210,6 +210,13 @@ def test_a_task_is_trained_and_judged_by_what_fits_it(tiny_config: Path, assignm
     assert all(word in told for word in words), told
 
 
+@pytest.mark.parametrize("freeze", ["1", "['*embeddings*']"])
+def test_layers_are_not_frozen_beside_an_adapter(tiny_config: Path, freeze: str) -> None:
+    (told,) = problems(tiny_config, "train.adapter=lora", f"train.freeze={freeze}")
+    assert told.startswith("train.freeze: with train.adapter everything but the adapter and the head is frozen already.")
+    read_config(tiny_config, ["train.adapter=lora", "train.freeze=0"])
+
+
 def test_what_goes_wrong_only_beside_another_value_is_told_with_it(tiny_config: Path) -> None:
     (told,) = problems(tiny_config, "tune.space={model.layers: {choice: [1, 2]}, train.freeze: {int: [0, 2]}}")
     assert "train.freeze: 2 layers asked for" in told
@@ -228,6 +235,7 @@ def test_what_goes_wrong_only_beside_another_value_is_told_with_it(tiny_config: 
         " when: {train.optimizer.use: sgd}}, train.optimizer.lr: {log_uniform: [1.0e-3, 1.0e-1]}}",
         "space: {train.adapter: {choice: [null, {use: lora, r: 4}]},"
         " train.adapter.alpha: {int: [2, 4], when: {train.adapter: {use: lora, r: 4}}}}",
+        "space: {train.adapter: {choice: [null, lora]}, train.freeze: {int: [0, 2], when: {train.adapter: null}}}",
         "space: {corpus.near_duplicates.threshold: {uniform: [0.5, 0.9], step: 0.1}, task.max_tokens: {choice: [16, 32]}}",
         "space: {corpus.filters.1: {choice: [length, {use: length, min_characters: 9}]}, corpus.sources.0.encodings: {choice: [[utf-8]]}}",
     ],

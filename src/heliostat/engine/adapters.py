@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,36 @@ def with_mixture(module: Any, settings: dict[str, Any], adapter: Any, head: list
 
 
 def in_four_bits(module: Any, head: list[str]) -> None:
-    """Keep every matrix but the head's in 4 bits (NormalFloat, Dettmers et al., 2023), in place; rounded on their way to the GPU."""
+    """Keep the matrices of `shrinkable` in 4 bits (NormalFloat, Dettmers et al., 2023), in place; rounded on their way to the GPU."""
     import bitsandbytes
     import torch
 
-    for name, part in list(module.named_modules()):
-        if isinstance(part, torch.nn.Linear) and name.split(".", 1)[0] not in head:
-            small = bitsandbytes.nn.Linear4bit(
-                part.in_features, part.out_features, part.bias is not None, torch.bfloat16, quant_type="nf4", compress_statistics=True
-            )
-            small.load_state_dict(part.state_dict())
-            parent, _, own = name.rpartition(".")
-            setattr(module.get_submodule(parent), own, small)
+    for name, part in shrinkable(module, head).items():
+        small = bitsandbytes.nn.Linear4bit(
+            part.in_features, part.out_features, part.bias is not None, torch.bfloat16, quant_type="nf4", compress_statistics=True
+        )
+        small.load_state_dict(part.state_dict())
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, small)
+
+
+def shrinkable(module: Any, head: list[str]) -> dict[str, Any]:
+    """Name to module, of the matrices that bear fewer bits: all but the head's, what predicts words, and what transformers keeps in fp32.
+
+    T5 casts its hidden states to the type of such a weight (`wo`), which 4 bits are not.
+    """
+    import torch
+
+    words = module.get_output_embeddings()
+    whole = [*(module._keep_in_fp32_modules or ()), *(module._keep_in_fp32_modules_strict or ())]
+    return {
+        name: part
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.Linear)
+        and name.split(".", 1)[0] not in head
+        and part is not words
+        and not any(fnmatch.fnmatch(f".{name}.", f"*.{kept}.*") for kept in whole)
+    }
 
 
 def merged(module: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Original:
-    """A module to copy; it must not change afterwards. What cannot be pickled is copied deeply."""
+    """A module to copy; it must not change afterwards, but for the device it is on. What cannot be pickled is copied deeply."""
 
     def __init__(self, module: Any):
         self.module = module
@@ -23,9 +23,9 @@ class Original:
             self._skeleton = None
 
     def copy(self) -> Any:
-        """A module of its own: tensors that were one are one again."""
+        """A module of its own on the CPU, wherever the original is by now: tensors that were one are one again."""
         if self._skeleton is None:
-            return copy.deepcopy(self.module)
+            return copy.deepcopy(self.module).to("cpu")
         made: dict[int, Any] = {}
         reader = pickle.Unpickler(io.BytesIO(self._skeleton))
 
@@ -60,5 +60,5 @@ class Original:
 def _cloned(tensor: Any) -> Any:
     import torch
 
-    clone = tensor.detach().clone()
+    clone = tensor.detach().to("cpu", copy=True)
     return torch.nn.Parameter(clone, requires_grad=tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else clone

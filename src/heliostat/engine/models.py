@@ -33,11 +33,11 @@ class Store:
         self._open: OrderedDict[tuple[Any, ...], tuple[Original, list[str]]] = OrderedDict()
 
     def opened(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> Any:
-        """The model as it is on disk, in evaluation mode; do not change it."""
+        """The model as it is on disk, in evaluation mode, on the device where it was used last; do not change it."""
         return self._entry(source, labels, task)[0].module
 
     def fresh(self, source: ModelSource, labels: tuple[str, ...], task: Any, seed: int) -> Any:
-        """A copy to train, its new head drawn from `seed`."""
+        """A copy to train, on the CPU, its new head drawn from `seed`."""
         original, missing = self._entry(source, labels, task)
         module = original.copy()
         draw_missing(module, missing, seed)

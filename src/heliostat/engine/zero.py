@@ -68,7 +68,18 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
         return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
     engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
     _forget_rehearsal(engine.optimizer)
+    narrow_statistics(module)
     return engine
+
+
+def narrow_statistics(module: Any) -> None:
+    """Batch normalisation's statistics as precise as its weights, in place: DeepSpeed leaves buffers alone, and torch wants both alike."""
+    import torch
+
+    for part in module.modules():
+        if isinstance(part, torch.nn.modules.batchnorm._BatchNorm) and part.weight is not None and part.running_mean is not None:
+            part.running_mean = part.running_mean.to(part.weight.dtype)
+            part.running_var = part.running_var.to(part.weight.dtype)
 
 
 def _forget_rehearsal(optimizer: Any) -> None:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from heliostat.core import seeds
 from heliostat.core.family import Member
 
 Mode = Literal["max", "min"]
@@ -55,6 +56,13 @@ class Base(Member):
         elif self.judges == "names":
             assert targets_N.shape == logits_NC.shape, f"targets {targets_N.shape} for logits {logits_NC.shape}"
         return self.weighted(logits_NC, targets_N, np.asarray(weights_RN, dtype=np.float64))
+
+    def is_defined(self, logits_NC: np.ndarray, targets_N: np.ndarray) -> bool:
+        """Whether other answers about these rows would have a value: no correlation has one with targets that are all equal."""
+        other_NC = seeds.rng(0, "metrics", "other").standard_normal(np.shape(logits_NC))
+        if self.judges == "likelihood":
+            other_NC[:, 1:] = np.asarray(logits_NC)[:, 1:]  # numbers of tokens and bytes are the rows' own
+        return math.isfinite(self.value(other_NC, targets_N))
 
     def merit(self, value: float | None) -> float:
         """`value` so that larger is better; NaN and None are -inf, so they never win."""

@@ -11,6 +11,9 @@ from heliostat.core.values import name_of
 from heliostat.tasks import _text
 from heliostat.tasks.base import IGNORED, Base
 
+VALUES = ("pixel_values", "input_features", "input_values")
+"""What models see or hear."""
+
 
 class MediaTask(Base):
     """One label for the bytes of a file."""
@@ -67,6 +70,13 @@ class MediaTask(Base):
         import torch
 
         return {**self.read(rows, processor), "labels": torch.as_tensor(rows["labels"], dtype=torch.long)}
+
+
+def inputs(module: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """What the model reads of a batch, its values as precise as the weights: an engine in 16 bits changes those alone."""
+    dtype = next(p.dtype for p in getattr(module, "module", module).parameters() if p.is_floating_point())
+    mask = {"attention_mask": batch["attention_mask"]} if "attention_mask" in batch else {}
+    return {name: batch[name].to(dtype) for name in VALUES if name in batch} | mask
 
 
 def steady(module: Any) -> None:

@@ -8,9 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from heliostat.tasks import _sound
-from heliostat.tasks._media import MediaTask, steady
+from heliostat.tasks._media import VALUES, MediaTask, inputs, steady
 
-INPUTS = ("input_features", "input_values", "attention_mask")
 WINDOWS_S = {"whisper": ("max_source_positions", 50), "audio-spectrogram-transformer": ("max_length", 100)}
 """Model types with a window: what in config.json says how long it is, and how many of it make a second."""
 SEE_PADDING = ("data2vec-audio", "wav2vec2-conformer")
@@ -82,7 +81,7 @@ class AudioClassification(MediaTask):
         kept: dict[str, list[Any]] = {"features": [], "height": [], "frames": []}
         for each in clips:
             made = _sound.features([each], processor, self.seconds)
-            (value,) = (made[name][0].numpy() for name in INPUTS[:2] if name in made)
+            (value,) = (made[name][0].numpy() for name in VALUES if name in made)
             value = value[: int(made["attention_mask"].sum())] if "attention_mask" in made else value
             kept["features"].append(value.astype(np.float16).tobytes())
             kept["height"].append(len(value))
@@ -107,7 +106,7 @@ class AudioClassification(MediaTask):
             import torch
 
             np.random.seed(int(torch.randint(2**31, ())))
-        return module(**inputs(batch)).logits
+        return module(**inputs(module, batch)).logits
 
     def embed(self, module: Any, batch: dict[str, Any]) -> Any:
         """The mean of the encoder's last hidden states."""
@@ -115,10 +114,5 @@ class AudioClassification(MediaTask):
 
         encoder = getattr(module, "encoder", None) if module.config.model_type == "whisper" else None
         encoder = encoder or getattr(module, module.base_model_prefix, module)
-        hidden_BTD = encoder(**inputs(batch)).last_hidden_state
+        hidden_BTD = encoder(**inputs(encoder, batch)).last_hidden_state
         return torch.nn.functional.normalize(_sound.pooled(hidden_BTD.float(), batch, encoder), dim=-1)
-
-
-def inputs(batch: dict[str, Any]) -> dict[str, Any]:
-    """What the model reads of a batch."""
-    return {name: batch[name] for name in INPUTS if name in batch}

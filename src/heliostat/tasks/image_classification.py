@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from heliostat.tasks import _pixels
-from heliostat.tasks._media import MediaTask, steady
+from heliostat.tasks._media import MediaTask, inputs, steady
 
 FIXED_SIZE = ("vit", "deit", "vit_msn")
 """Model types that read pictures of one size only."""
@@ -76,7 +76,7 @@ class ImageClassification(MediaTask):
 
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
         steady(module)
-        return module(pixel_values=batch["pixel_values"]).logits
+        return module(**inputs(module, batch)).logits
 
     def embed(self, module: Any, batch: dict[str, Any]) -> Any:
         """The mean over places, beside the class token where the encoder has one (as in the linear evaluation of DINOv2: Oquab et
@@ -86,7 +86,7 @@ class ImageClassification(MediaTask):
 
         steady(module)
         encoder = tower(module)
-        hidden = encoder(pixel_values=batch["pixel_values"]).last_hidden_state
+        hidden = encoder(**inputs(encoder, batch)).last_hidden_state
         if hidden.ndim == 4:  # feature maps [B, D, H, W]
             return F.normalize(hidden.float().mean((2, 3)), dim=-1)
         parts = [hidden.float().mean(1)]

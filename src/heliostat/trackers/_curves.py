@@ -69,7 +69,7 @@ class Curves:
         self.trainings[key], self.reached[key] = training, reached
         self._gangs[key] = event.get("gang")
         self._failed.pop(key, None)
-        for point in event["curve"]:
+        for point in (point for point in event["curve"] if point["value"] is not None):
             self._add(key, Point(point["step"], event["time"], {f"valid/{training.metric}": point["value"]}))
 
     def _losses(self, event: dict[str, Any]) -> None:
@@ -81,9 +81,10 @@ class Curves:
     def _validated(self, event: dict[str, Any]) -> None:
         key, step, best = event["key"], event["step"], event["best"]
         training = self.trainings[key]
-        measured = best.get("objectives", {}) if best["step"] == step else {}
-        values = {f"valid/{training.metric}": event["value"], **{f"valid/{name}": value for name, value in measured.items()}}
-        self._add(key, Point(step, event["time"], values))
+        if event["value"] is not None:
+            measured = best.get("objectives", {}) if best["step"] == step else {}
+            values = {f"valid/{training.metric}": event["value"], **{f"valid/{name}": value for name, value in measured.items()}}
+            self._add(key, Point(step, event["time"], values))
         if event["over"] or step >= event["total"]:
             self._write_all()
             self.record.end(training, failed=False)

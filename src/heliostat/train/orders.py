@@ -136,7 +136,7 @@ class Export(Training):
         rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
         probe = batch_of(rows, np.arange(min(8, self.task.together, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
-        base = worker.models.opened(self.model, self.labels, self.task)
+        base = worker.models.opened(self.model, self.labels, self.task).to("cpu")  # answers may have been asked of it on a GPU
         return models.export(
             adapters.merged(module), self.out, base=base, source=self.model, processor=prepared, task=self.task, probe=(probe, before)
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heliostat.core.errors import Diverged, RunFailed
+from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.family import find
 from heliostat.engine import checkpoints, states, zero
 from heliostat.engine.behind import Behind, Meeting
@@ -155,6 +155,9 @@ class Session:
             if done.leaving and done.step < order.until:
                 self.busy_s = already + time.monotonic() - self._began
                 self._leave(order)
+        if self.best is None and (self.is_over() or self.step >= order.total):
+            told = f"{order.metric} had no value at any of {len(self.curve)} validations: the answers to all rows may be alike"
+            raise Diverged(f"{told}. Train for longer, change train.optimizer.lr, or choose another task.metric.")
         self.worker.ask_ahead()
         return self._save(order)
 
@@ -221,13 +224,12 @@ class Session:
         """Score the valid split, keep the predictions and the weights when they are the best so far."""
         at_once, task = self.order.rows_scored_at_once(), self.order.task
         logits_NC = forward(self.engine, self.valid, task, self.processor, self.worker.group, at_once, self.given)
-        value = float(self.metric.value(logits_NC, self.targets_N))
-        if not np.isfinite(logits_NC).all() or not math.isfinite(value):
-            raise Diverged(f"validation gave {self.order.metric} = {value}: the weights are not numbers any more", done.step, done.lr)
+        if not np.isfinite(logits_NC).all():
+            raise Diverged("validation gave answers that are not numbers: the weights are none any more", done.step, done.lr)
+        value = self._value(logits_NC)
         epoch = self.batches.progress(done.step)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
-        better = self.best is None or (value > self.best["value"] if self.metric.mode == "max" else value < self.best["value"])
-        if better:
+        if value is not None and (self.best is None or self.metric.merit(value) > self.metric.merit(self.best["value"])):
             self.best = {"step": done.step, "value": value}
             if self.order.objectives:
                 self.best["objectives"] = self._measured(logits_NC)
@@ -239,6 +241,16 @@ class Session:
 
     best_fresh = False
 
+    def _value(self, logits_NC: np.ndarray) -> float | None:
+        """The metric of answers about the valid rows; None where it has none for these, which is worse than any."""
+        value = float(self.metric.value(logits_NC, self.targets_N))
+        if math.isfinite(value):
+            return value
+        if not self.metric.is_defined(logits_NC, self.targets_N):
+            told = f"task.metric: {self.order.metric} has no value on the {len(self.targets_N)} validation rows, whatever a model answers"
+            raise UserError(f"{told}: their targets are all alike, or there are none. Choose another metric, or give the split other rows.")
+        return None
+
     def _measured(self, logits_NC: np.ndarray) -> dict[str, float]:
         """The objectives of the weights of now."""
         from heliostat.train.live import Live
@@ -248,7 +260,7 @@ class Session:
         found = {objective.label(): float(objective.measure(live)) for objective in order.objectives}
         for name, value in found.items():
             if not math.isfinite(value):
-                raise Diverged(f"the objective {name} is {value}: the weights are not numbers any more")
+                raise Diverged(f"the objective {name} is {value} at step {self.step}, and nothing compares with that")
         return group.from_first(found)
 
     def _save(self, order: Train, *, done: bool = True) -> dict[str, Any]:
@@ -308,8 +320,15 @@ class Pass:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The units of `batch`, gradients attached."""
+        return self._units(self.engine, batch)
+
+    def inner(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The same past the engine, for what is differentiated before the update: DeepSpeed takes any gradient for that of the update."""
+        return self._units(self.engine.module, batch)
+
+    def _units(self, module: Any, batch: dict[str, Any]) -> dict[str, Any]:
         with self.given(batch[AT]):
-            return {**self.facts, **self.task.units(self.task.logits(self.engine, batch), batch)}
+            return {**self.facts, **self.task.units(self.task.logits(module, batch), batch)}
 
 
 def class_facts(rows: Rows, order: Train, device: str) -> dict[str, Any]:

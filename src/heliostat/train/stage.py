@@ -78,12 +78,12 @@ def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
     total = fields["total"]
     train, losses = fields["train"], fields["losses"]
     every = interval(train, batches(train, opened(fields["train_rows"]), fields["seed"], losses_N=np.load(losses) if losses else None))
-    listener = _teller(ctx, fields["key"])
+    listener = _teller(ctx, fields["key"], fields["metric"])
     ctx.engine.listeners.append(listener)
     try:
         for until in [*range(every, total, every), total]:
             reached = ctx.engine.perform(Train(**fields, until=until, resumable=until < total, behind=until < total)).value
-            ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}")
+            ctx.show.update(ctx.name, until, total, "steps", f"validation {reached['best']['value']:.4f}" if reached["best"] else "")
             if reached["over"]:
                 ctx.show.message(f"{ctx.name}: no better validation for a while; ended after {reached['step']} of {total} steps")
                 break
@@ -92,10 +92,13 @@ def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
     return reached
 
 
-def _teller(ctx: Context, key: str) -> Any:
+def _teller(ctx: Context, key: str, metric: str) -> Any:
     def tell(event: dict[str, Any]) -> None:
         if event["kind"] == "step" and event["key"] == key:
             ctx.show.update(ctx.name, event["step"], event["total"], "steps", f"loss {event['loss']:.4f}")
+        if event["kind"] == "valid" and event["key"] == key and event["value"] is None:
+            told = f"{metric} has no value for the answers at step {event['step']}, which may be all alike"
+            ctx.show.message(f"{ctx.name}: {told}; that counts as the worst, and the training goes on")
 
     return tell
 

@@ -213,8 +213,8 @@ class Running:
             self.alike = True
             self.decisions.stop()
         self._show(job, value, reply)
-        if reply.error is not None:
-            self.ctx.engine.tell({"kind": "failed", "key": f"{self.ctx.fingerprint}/{trial_name(job.trial)}", "error": reply.error})
+        if value is None:
+            self.ctx.engine.tell({"kind": "failed", "key": f"{self.ctx.fingerprint}/{trial_name(job.trial)}", "error": facts["error"]})
         if time.monotonic() - self._mirrored >= MIRROR_EVERY_S:
             self.reflect(list(self.standings.trials.values()))
 
@@ -226,9 +226,11 @@ class Running:
 
     def _facts(self, reply: Reply) -> tuple[float | None, dict[str, Any]]:
         """(value, what the ledger holds beside it)."""
-        if reply.error is not None:
-            return None, {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": reply.error, "reason": reply.reason}
-        best = reply.value["best"]
+        best, error, reason = reply.value.get("best"), reply.error, reply.reason
+        if error is None and best is None:
+            error, reason = f"{self.metric_name} has had no value yet: the answers to all validation rows may be alike", "diverged"
+        if error is not None or best is None:
+            return None, {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": error, "reason": reason}
         numbers = best.get("objectives", {})
         facts = {"curve": reply.value["curve"], "busy_s": reply.value["busy_s"], "best": best, "error": None}
         return self.weighing.value(best["value"], numbers), facts | ({"objectives": numbers} if numbers else {})

@@ -2,9 +2,12 @@
 
 import copy
 import fnmatch
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
+import transformers
 
 from heliostat.core import family
 from heliostat.core.errors import UserError
@@ -123,3 +126,35 @@ def test_parameters_are_frozen_by_pattern(fresh, patterns):
 def test_patterns_that_freeze_nothing_or_everything_are_refused(fresh, patterns, said):
     with pytest.raises(UserError, match=said):
         models.freeze(fresh()[0], patterns)
+
+
+class Small(torch.nn.Linear):
+    """Stands in for the 4-bit layer of bitsandbytes."""
+
+    def __init__(self, inputs, outputs, bias, dtype, *, quant_type, compress_statistics):
+        super().__init__(inputs, outputs, bias)
+
+
+TINY = {"vocab_size": 20, "num_attention_heads": 2}
+SMALL_BERT = {"hidden_size": 8, "num_hidden_layers": 1, "intermediate_size": 16, **TINY}
+T5_SIZES = {"vocab_size": 20, "d_model": 8, "d_ff": 16, "d_kv": 4, "num_layers": 1, "num_heads": 2, "feed_forward_proj": "gated-gelu"}
+KEPT_WHOLE = [
+    (transformers.LlamaForCausalLM, transformers.LlamaConfig(tie_word_embeddings=True, **SMALL_BERT), [], {"lm_head"}),
+    (transformers.LlamaForCausalLM, transformers.LlamaConfig(tie_word_embeddings=False, **SMALL_BERT), [], {"lm_head"}),
+    (transformers.T5ForConditionalGeneration, transformers.T5Config(**T5_SIZES), [], {"lm_head", "wo"}),
+    (transformers.BertForMaskedLM, transformers.BertConfig(**SMALL_BERT), [], {"decoder"}),
+    (transformers.BertForSequenceClassification, transformers.BertConfig(**SMALL_BERT), ["classifier"], {"classifier"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "config", "head", "whole"), KEPT_WHOLE, ids=lambda given: getattr(given, "__name__", ""))
+def test_what_predicts_the_head_and_what_must_stay_in_fp32_are_not_in_4_bits(monkeypatch, kind, config, head, whole):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(nn=SimpleNamespace(Linear4bit=Small)))
+    module = kind(config)
+    linear = {name for name, part in module.named_modules() if isinstance(part, torch.nn.Linear)}
+    weights = {name: part.detach().clone() for name, part in module.named_parameters()}
+    adapters.in_four_bits(module, head)
+    small = {name for name, part in module.named_modules() if isinstance(part, Small)}
+    assert {name.rsplit(".", 1)[-1] for name in linear - small} == whole
+    assert all(torch.equal(part, weights[name]) for name, part in module.named_parameters())
+    assert small

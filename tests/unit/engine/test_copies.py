@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from heliostat.engine.copies import Original
 
@@ -60,3 +61,28 @@ def test_a_weight_norm_cannot_be_pickled_and_is_copied_deeply():
     with torch.no_grad():
         made[0].parametrizations.weight.original1.zero_()
     assert not torch.equal(made(values), module(values))
+
+
+class Elsewhere(torch.nn.Module):
+    def __init__(self, device):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.empty(3, device=device))
+        self.register_buffer("mean", torch.empty(3, device=device))
+
+
+def test_a_copy_is_on_the_cpu_wherever_the_original_is():
+    """Tensors that only say where they are stand in for those of a GPU."""
+    with FakeTensorMode(), torch.no_grad():
+        module = Elsewhere("cuda")
+        made = Original(module).copy()
+    assert [tensor.device.type for tensor in (module.weight, module.mean)] == ["cuda", "cuda"]
+    assert [tensor.device.type for tensor in (made.weight, made.mean)] == ["cpu", "cpu"]
+
+
+def test_what_is_copied_deeply_is_asked_to_the_cpu():
+    class Asked(WithFunction):
+        def to(self, device):
+            self.asked = device
+            return self
+
+    assert Original(Asked()).copy().asked == "cpu"

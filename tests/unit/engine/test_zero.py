@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from heliostat.engine.zero import ZeroPlan, _forget_rehearsal, parameter_groups, whole_weights
+from heliostat.engine.zero import ZeroPlan, _forget_rehearsal, narrow_statistics, parameter_groups, whole_weights
 
 
 def plan(**changes):
@@ -96,3 +96,17 @@ def test_an_update_that_allocates_states_leaves_no_trace():
     _forget_rehearsal(Wrapper())
     assert torch.equal(high.data, low.data.float())
     assert not Wrapper.optimizer.state
+
+
+def test_batch_normalisation_has_statistics_as_precise_as_its_weights_and_other_buffers_stay():
+    module = torch.nn.Sequential(
+        torch.nn.Conv1d(2, 2, 1), torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2, track_running_stats=False)
+    ).eval()
+    module.register_buffer("angles", torch.ones(3))
+    original = module[1].running_var
+    for parameter in module.parameters():
+        parameter.data = parameter.data.bfloat16()
+    narrow_statistics(module)
+    assert module[1](torch.ones(1, 2, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert {module.angles.dtype, original.dtype} == {torch.float32}
+    assert module[1].num_batches_tracked.dtype == torch.long

@@ -30,6 +30,9 @@ def test_a_uniform_guess_has_as_many_choices_as_words():
 @pytest.mark.parametrize("name", ["token_loss", "perplexity", "bits_per_byte"])
 def test_rows_without_tokens_define_nothing(name):
     assert math.isnan(value(name, ANSWERS[2:]))
+    metric = family.build("metrics", name)
+    assert not metric.is_defined(ANSWERS[2:], np.zeros(1))
+    assert metric.is_defined(ANSWERS, np.zeros(3))
 
 
 def test_bytes_that_are_not_told_give_no_bits_per_byte():

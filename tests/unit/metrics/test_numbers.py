@@ -64,3 +64,11 @@ def test_the_mean_of_the_targets_explains_nothing_and_worse_is_negative():
     targets_N = np.array([1.0, 2.0, 6.0])
     assert build("metrics", "r2").value(np.full((3, 1), 3.0), targets_N) == pytest.approx(0.0, abs=1e-12)
     assert build("metrics", "r2").value(-targets_N[:, None], targets_N) < 0
+
+
+@pytest.mark.parametrize("name", ["r2", "pearson", "spearman"])
+def test_it_is_the_targets_that_define_nothing_and_not_the_answers(name):
+    metric, alike = build("metrics", name), np.full((5, 1), 0.3)
+    assert metric.is_defined(alike, np.arange(5.0))
+    assert not metric.is_defined(alike, np.ones(5))
+    assert not metric.is_defined(np.arange(5.0)[:, None], np.ones(5))

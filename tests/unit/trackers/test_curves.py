@@ -98,6 +98,13 @@ def test_objectives_are_told_with_the_step_they_were_measured_at(curves, record)
     assert record.points == [(4, {"valid/accuracy": 0.5, "valid/latency": 3.0}), (8, {"valid/accuracy": 0.25})]
 
 
+def test_a_validation_without_a_value_is_no_point(curves, record):
+    nothing = valid(4, None) | {"best": None}
+    curves.take([began(4, [point(2, None)]), nothing, valid(12, 0.5)])
+    assert record.points == [(12, {"valid/accuracy": 0.5})]
+    assert record.ends == [("train", False)]
+
+
 def test_a_long_curve_is_thinned_evenly_and_every_validation_is_kept(record, tmp_path):
     curves, total = Curves(record, tmp_path, points=10), 1005
     curves.take([began() | {"total": total}])

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from heliostat.core import seeds
-from heliostat.core.errors import Diverged
+from heliostat.core.errors import Diverged, UserError
 from heliostat.engine import checkpoints
 from heliostat.engine.models import open_model
 from heliostat.engine.orders import ModelSource, Stopped
 from heliostat.engine.predict import batch_of
-from heliostat.engine.streams import Batches, opened, processor
+from heliostat.engine.streams import Batches, Prepared, opened, processor
 from heliostat.train import session
 from heliostat.train.batching import interval
 from heliostat.train.config import TrainConfig
@@ -212,6 +212,42 @@ def test_weights_that_are_not_numbers_end_the_training(ground, worker, tmp_path,
     assert not (tmp_path / "result.json").exists()
 
 
+def alike(monkeypatch, count):
+    """The first `count` validations find the same answer for every row."""
+    forward, seen = session.forward, []
+
+    def answers(*args):
+        seen.append(0)
+        return forward(*args) * float(len(seen) > count)
+
+    monkeypatch.setattr(session, "forward", answers)
+
+
+def test_a_validation_without_a_value_is_the_worst_and_the_training_goes_on(ground, worker, tmp_path, monkeypatch):
+    alike(monkeypatch, 2)
+    gang, given = worker(), fields(ground, tmp_path) | {"metric": "spearman"}
+    assert Train(**given, until=2).perform(gang)["best"] is None
+    Train(**given, until=4).perform(worker())  # from disk
+    result = Train(**given, until=TOTAL).perform(gang)
+    assert [point["value"] is None for point in result["curve"]] == [True, False, False, False]
+    assert result["best"]["value"] == max(point["value"] for point in result["curve"][1:])
+    assert told(gang, "valid")[0]["value"] is None
+
+
+@pytest.mark.parametrize("train", [{}, {"early_stopping": {"patience": 2}}])
+def test_a_training_that_ends_without_a_value_says_so_and_not_that_it_diverged(ground, worker, tmp_path, monkeypatch, train):
+    alike(monkeypatch, TOTAL)
+    with pytest.raises(Diverged, match=f"spearman had no value at any of {2 if train else 4} validations") as caught:
+        Train(**fields(ground, tmp_path, **train) | {"metric": "spearman"}, until=TOTAL).perform(worker())
+    assert "not numbers" not in str(caught.value)
+
+
+def test_rows_that_define_no_metric_are_told_at_the_first_validation(ground, worker, tmp_path, monkeypatch):
+    monkeypatch.setattr(Prepared, "targets", lambda self, task: np.ones(len(self)))
+    with pytest.raises(UserError, match=r"task.metric: pearson has no value on the 9 validation rows, whatever a model answers"):
+        Train(**fields(ground, tmp_path) | {"metric": "pearson"}, until=TOTAL).perform(worker())
+
+
 class ToldToLeave:
     """A worker that is told to leave while it makes the update after `step`."""
 
@@ -354,6 +390,15 @@ def test_the_best_step_is_exported_as_a_plain_model(ground, worker, tmp_path, ad
         logits = ground.task.logits(again.eval(), batch_of(rows, range(len(rows)), ground.task, prepared, (0,)))
     # the same weights in another batch, and for adapters another order of additions: float32 rounding
     assert torch.allclose(logits, saved, atol=1e-5)
+
+
+def test_an_export_is_compared_with_a_base_that_was_asked_on_a_gpu(ground, worker, tmp_path):
+    gang, given, asked = worker(), fields(ground, tmp_path / "training"), []
+    Train(**given, until=2).perform(gang)
+    base = gang.models.opened(given["model"], ground.labels, ground.task)
+    base.to = lambda device: asked.append(device) or base  # where it is cannot be had without a GPU
+    Export(**given, out=tmp_path / "model").perform(gang)
+    assert asked == ["cpu"]
 
 
 @pytest.mark.parametrize(("every", "rows", "steps"), [(0.25, 160, 2), (0.25, 17, 1), (1.0, 161, 11), (0.001, 160, 1)])

@@ -55,3 +55,18 @@ def test_a_training_that_is_over_gets_no_further_order(ground, tmp_path):
 
     assert train_fully(fields(ground, tmp_path, 16, 1.0), context(perform))["step"] == 8
     assert given == [4, 8]
+
+
+def test_a_validation_without_a_value_is_told_to_the_person(ground, tmp_path):
+    def perform(order):
+        for key in ("k", "other"):
+            for listener in ctx.engine.listeners:
+                listener({"kind": "valid", "key": key, "step": order.until, "value": None if order.until == 4 else 0.5})
+        return Reply(value={"over": False, "best": None if order.until == 4 else {"value": 0.5, "step": order.until}})
+
+    ctx, said = context(perform), []
+    ctx.show.message = said.append
+    train_fully(fields(ground, tmp_path, 8, 1.0), ctx)
+    assert said == [
+        "train: accuracy has no value for the answers at step 4, which may be all alike; that counts as the worst, and the training goes on"
+    ]

@@ -126,6 +126,16 @@ def test_whoever_listens_learns_what_a_trial_tries_and_that_it_failed(sweeping):
     assert run.ctx.engine.told == [{"kind": "failed", "key": "mark/trial-0001", "error": "the loss became nan"}]
 
 
+def test_a_trial_without_a_value_is_worse_than_any_other(sweeping):
+    run = sweeping(max_identical_failures=1)
+    nothing = Reply(value={"best": None, "curve": [{"step": 4, "epoch": 1.0, "value": None, "loss": 0.5}], "busy_s": 2.0}, seconds=2.0)
+    record(run, [good(0.5), nothing, nothing])
+    assert [run.values.get(number) for number in range(3)] == [0.5, None, None]
+    (one, other) = run.ctx.engine.told
+    assert "has had no value yet" in one["error"] == other["error"]
+    assert not run.alike, "it is no bug that all of them would meet"
+
+
 def test_the_ledger_alone_gives_the_state_back(sweeping):
     run = sweeping()
     record(run, [good(0.5), good(0.8), good(0.6)])

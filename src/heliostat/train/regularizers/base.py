@@ -23,7 +23,8 @@ class Base(Member):
     def total(self, objective: Any, forward: Any, batch: dict[str, Any]) -> Any:
         """The scalar to differentiate for one micro-batch: the objective's weighted sum and what is added to it.
 
-        `forward(batch)` makes one pass and gives its units; `forward.module` is the model.
+        `forward(batch)` makes one pass and gives its units; `forward.inner(batch)` does so for a loss that is differentiated in
+        here, and the last pass is none of these. `forward.module` is the model.
         """
 
     def problems(self, task: Any) -> list[str]:

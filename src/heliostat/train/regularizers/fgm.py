@@ -21,7 +21,7 @@ class Fgm(Base):
     def total(self, objective: Any, forward: Any, batch: dict[str, Any]) -> Any:
         shifted = Shifted(forward.module)
         with shifted.by(None):
-            clean = objective.weighted(forward(batch))
+            clean = objective.weighted(forward.inner(batch))
         step = to_length(gradient(clean, shifted.delta), self.epsilon)
         with shifted.by(step):
             return clean + self.share * objective.weighted(forward(batch))

@@ -26,12 +26,14 @@ class Freelb(Base):
 
         shifted = Shifted(forward.module)
         with torch.no_grad(), shifted.by(None):
-            forward(batch)
+            forward.inner(batch)
         noise = torch.rand_like(shifted.delta).sub_(0.5) if self.start else torch.zeros_like(shifted.delta)
         delta, losses = to_length(noise, min(self.start, self.epsilon)), []
-        for _ in range(self.steps):
-            with shifted.by(delta.detach().requires_grad_()):
-                losses.append(objective.weighted(forward(batch)))
-            slope = gradient(losses[-1], shifted.delta)
-            delta = within(shifted.delta.detach() + to_length(slope, self.step_length), self.epsilon)
+        for _ in range(self.steps - 1):
+            with shifted.by(delta.requires_grad_()):
+                losses.append(objective.weighted(forward.inner(batch)))
+            slope = gradient(losses[-1], delta)
+            delta = within(delta.detach() + to_length(slope, self.step_length), self.epsilon)
+        with shifted.by(delta):
+            losses.append(objective.weighted(forward(batch)))
         return torch.stack(losses).mean()

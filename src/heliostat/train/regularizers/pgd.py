@@ -24,11 +24,11 @@ class Pgd(Base):
     def total(self, objective: Any, forward: Any, batch: dict[str, Any]) -> Any:
         shifted = Shifted(forward.module)
         with shifted.by(None):
-            clean = objective.weighted(forward(batch))
+            clean = objective.weighted(forward.inner(batch))
         delta = within(to_length(gradient(clean, shifted.delta), self.step_length), self.epsilon)
         for _ in range(self.steps - 1):
             with shifted.by(delta.requires_grad_()):
-                slope = gradient(objective.weighted(forward(batch)), shifted.delta)
+                slope = gradient(objective.weighted(forward.inner(batch)), shifted.delta)
             delta = within(delta.detach() + to_length(slope, self.step_length), self.epsilon)
         with shifted.by(delta):
             return clean + self.share * objective.weighted(forward(batch))

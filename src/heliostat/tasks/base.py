@@ -149,10 +149,11 @@ class Base(Member):
 
     @abstractmethod
     def tokenise(self, columns: dict[str, list[Any]], processor: Any, labels: Sequence[str]) -> dict[str, list[Any]]:
-        """Model inputs for rows of the corpus: every value has one entry per row.
+        """Model inputs for rows of the corpus: every value has one entry per row, or per piece of a row that is too long for one.
 
         Rows to predict may lack the target's column. `units`, when given, is how many units of the loss a row has (1 when
-        it is not): a row of none is not trained on.
+        it is not): a row of none is not trained on. A task that makes pieces gives `piece`, 0, 1 ... in every row, and has answers
+        that can be added up: the answer about a row is the sum over its pieces.
         """
 
     @abstractmethod

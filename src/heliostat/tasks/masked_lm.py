@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -36,7 +36,9 @@ class MaskedLm(Base):
     is_drawn: ClassVar[bool] = True
 
     max_tokens: int = Field(128, ge=8, le=131_072)
-    """Longer texts are cut at the end."""
+    """Most tokens of a sequence."""
+    cut: Literal["end"] | None = None
+    """What of a longer text is left out: its end; None leaves out nothing, it becomes several sequences."""
     mask_share: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens the model is to tell."""
     whole_word: bool = False
@@ -70,11 +72,23 @@ class MaskedLm(Base):
         """`labels` are the tokens that may be hidden: all but special ones."""
         if processor.mask_token_id is None or processor.mask_token_id == processor.unk_token_id:
             raise UserError(f"model.path: {no_mask(processor.name_or_path)}")
-        encoded = processor(columns["text"], truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False)
+        cut: dict[str, Any] = {"truncation": self.cut is not None, "max_length": self.max_tokens if self.cut else None}
+        told = {"return_attention_mask": False, "return_special_tokens_mask": True}
+        encoded = processor(columns["text"], **cut, **told, padding=False)
+        places = [self._pieces(marks, processor.num_special_tokens_to_add()) for marks in encoded["special_tokens_mask"]]
+        ids = _text.in_pieces(encoded["input_ids"], places)
         special = set(processor.all_special_ids)
-        maskable = [[IGNORED if token in special else token for token in row] for row in encoded["input_ids"]]
-        out = {"input_ids": encoded["input_ids"], "labels": maskable, "units": [_count(row) for row in maskable]}
-        return out | {"words": words_of(encoded, len(maskable))} if self.whole_word else out
+        maskable = [[IGNORED if token in special else token for token in row] for row in ids]
+        numbers = [number for pieces in places for number in range(len(pieces))]
+        out: dict[str, list[Any]] = {"input_ids": ids, "labels": maskable, "units": [_count(row) for row in maskable], "piece": numbers}
+        return out | {"words": _text.in_pieces(words_of(encoded, len(places)), places)} if self.whole_word else out
+
+    def _pieces(self, marks: list[int], around: int) -> list[list[int]]:
+        """Places of each piece of a text; the `around` tokens that the tokenizer adds, the first marked, stand around each."""
+        before = min(around, next((i for i, mark in enumerate(marks) if not mark), around))
+        stop = len(marks) - (around - before)
+        spans = _text.spans(stop - before, self.max_tokens - around)
+        return [[*range(before), *(before + i for i in span), *range(stop, len(marks))] for span in spans]
 
     def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
         return [0.0] * len(columns["text"])  # an answer is a likelihood already

@@ -53,6 +53,33 @@ def test_special_tokens_are_never_told(tokenizer: Any) -> None:
         assert all(b == -100 for a, b in zip(ids, labels, strict=True) if a in tokenizer.all_special_ids)
 
 
+@pytest.mark.parametrize("most", [8, 11, 42])
+def test_a_long_text_becomes_sequences_that_have_every_word_once(tokenizer: Any, most: int) -> None:
+    whole, parts = (task(max_tokens=size, whole_word=True).tokenise({"text": TEXTS}, tokenizer, []) for size in (64, most))
+    begins = [i for i, piece in enumerate(parts["piece"]) if piece == 0]
+    ends = [*begins[1:], len(parts["piece"])]
+    assert len(begins) == len(TEXTS)
+    assert all(len(ids) <= most and (ids[0], ids[-1]) == (2, 3) for ids in parts["input_ids"]), "[CLS] and [SEP] around each"
+    for name in ("input_ids", "labels", "words"):
+        inner = [[token for ids in parts[name][begin:end] for token in ids[1:-1]] for begin, end in zip(begins, ends, strict=True)]
+        assert inner == [ids[1:-1] for ids in whole[name]]
+    assert [sum(parts["units"][begin:end]) for begin, end in zip(begins, ends, strict=True)] == whole["units"]
+
+
+def test_a_long_text_is_cut_when_asked_for(tokenizer: Any) -> None:
+    whole, cut = (task(max_tokens=8, cut=end).tokenise({"text": TEXTS}, tokenizer, []) for end in (None, "end"))
+    assert cut["piece"] == [0] * len(TEXTS)
+    assert cut["input_ids"][0] == whole["input_ids"][0]
+
+
+def test_tokens_around_a_text_are_those_the_tokenizer_puts_there() -> None:
+    own, marks = task(max_tokens=8), [1, *[0] * 10]
+    assert own._pieces(marks, 1) == [[0, *range(1, 8)], [0, 8, 9, 10]]
+    assert own._pieces(marks[::-1], 1) == [[*range(7), 10], [7, 8, 9, 10]]
+    assert own._pieces([0] * 9, 0) == [[*range(8)], [8]]
+    assert own._pieces([1, 1], 2) == [[0, 1]]
+
+
 def test_how_many_are_told_is_a_function_of_the_length(tokenizer: Any) -> None:
     for epoch in range(3):
         _, out = drawn(task(mask_share=0.25), tokenizer, TEXTS, epoch)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heliostat import searched
-from heliostat.checks_training import fitting, metric, metrics_of, objective, placed, training
+from heliostat.checks_training import fitting, metric, metrics_of, objective, packing, placed, training
 from heliostat.core.errors import UserError, unknown
 from heliostat.core.family import Member, find, names
 from heliostat.core.layout import Layout
@@ -85,7 +85,9 @@ def _fit(config: RunConfig, layout: Layout) -> list[str]:
     regularizer = config.train.regularizer
     found = [f"train.regularizer: {problem}" for problem in regularizer.problems(config.task)] if regularizer else []
     if config.train.packing:
-        found += _packing(config)
+        found += packing(config.train, config.task)
+        if config.tune and config.tune.confirm and config.tune.confirm.folds:
+            found.append("train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}.")
     found += auxiliary.problems(config.train, config.task, config.corpus.slices)
     if config.train.curriculum is not None:
         kept, slices = config.train.curriculum.kept(), config.corpus.slices
@@ -93,16 +95,6 @@ def _fit(config: RunConfig, layout: Layout) -> list[str]:
             found.append(f"train.curriculum.column: '{kept}' is not kept. Add it to corpus.slices ({', '.join(slices) or 'none'} so far).")
         found += [placed("train.curriculum", config.train.curriculum, p) for p in config.train.curriculum.problems(config.task)]
     return [*found, *fitting(config.train, config.model, config.task)]
-
-
-def _packing(config: RunConfig) -> list[str]:
-    fitting = ", ".join(name for name in names("tasks") if find("tasks", name).packs)  # type: ignore[attr-defined]
-    found = [] if config.task.packs else [f"train.packing: rows of {config.task.name()} cannot share a sequence. Allowed with: {fitting}."]
-    if config.train.curriculum is not None:
-        found.append("train.packing: a sequence of several rows has no place in a curriculum. Use one of the two.")
-    if config.tune and config.tune.confirm and config.tune.confirm.folds:
-        found.append("train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}.")
-    return found
 
 
 def _pseudo_label(config: RunConfig, layout: Layout) -> list[str]:
@@ -140,6 +132,7 @@ def _pretrain(config: RunConfig, layout: Layout) -> list[str]:
         for p in (
             *metrics_of(own.task),
             *training(own.train, layout),
+            *(packing(own.train, own.task) if own.train.packing else []),
             *auxiliary.problems(own.train, own.task, own.corpus.slices),
             *fitting(own.train, config.model, own.task),
         )

@@ -57,6 +57,15 @@ def _four_bits(layout: Layout) -> list[str]:
     return found
 
 
+def packing(train: TrainConfig, task: Any) -> list[str]:
+    """Problems of a training that puts several rows into one sequence."""
+    fitting = ", ".join(name for name in names("tasks") if find("tasks", name).packs)  # type: ignore[attr-defined]
+    found = [] if task.packs else [f"train.packing: rows of {task.name()} cannot share a sequence. Allowed with: {fitting}."]
+    if train.curriculum is not None:
+        found.append("train.packing: a sequence of several rows has no place in a curriculum. Use one of the two.")
+    return found
+
+
 def objective(train: TrainConfig, task: Any, *, taught: bool = False) -> list[str]:
     """Problems between what is minimised, what the task learns, and whether there is a teacher."""
     given, kinds = train.objective, [find("train.objectives", name) for name in names("train.objectives")]

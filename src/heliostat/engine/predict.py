@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -177,10 +178,17 @@ def batch_of(rows: Rows, index: np.ndarray, task: Any, prepared: Any, names: tup
     taken = rows.take(index)
     chosen = {name: taken[name] for name in rows.columns}
     if task.is_drawn:
-        pieces = taken.get(PIECE, [0] * len(index))
-        own = [(row, piece) if piece else (row,) for row, piece in zip(taken["id"], pieces, strict=True)]
-        chosen = task.drawn(chosen, [seeds.rng(*names, *each) for each in own], prepared)
+        chosen = task.drawn(chosen, [seeds.rng(*names, *own) for own in _names(taken)], prepared)
     return task.collate(chosen, prepared)
+
+
+def _names(taken: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:
+    """What tells apart each row, each piece of one, and each document of a packed one: the same whether it is packed or not."""
+    rows, pieces = taken["id"], taken.get(PIECE) or [0] * len(taken["id"])
+    if "documents" in taken:
+        rows, pieces = (list(chain(*taken[name])) for name in ("ids", "pieces"))
+    for row, piece in zip(rows, pieces, strict=True):
+        yield (row, piece) if piece else (row,)
 
 
 def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:

@@ -173,13 +173,16 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     return place
 
 
-def packed(folder: Path, capacity: int) -> Path:
-    """The prepared rows in `folder`, several in each sequence of `capacity` tokens (engine/packing), made once; the folder of these."""
+def packed(folder: Path, capacity: int, *, shifted: bool) -> Path:
+    """The prepared rows in `folder`, several in each sequence of `capacity` tokens (engine/packing), made once; the folder of these.
+
+    `shifted` says whether a label is told from the tokens before it.
+    """
     from heliostat.engine.packing import pack
 
     place = folder.with_name(f"{folder.name}-packed-{capacity}")
     if read_json(place / "manifest.json") is None:
-        made = pack(opened(folder).table, capacity, place / "rows.arrow")
+        made = pack(opened(folder).table, capacity, place / "rows.arrow", shifted=shifted)
         tokens = int(opened(folder).lengths_N.sum())
         write_json(place / "manifest.json", {"rows": made.num_rows, "trainable": made.num_rows, "tokens": tokens, "labels": []})
     return place

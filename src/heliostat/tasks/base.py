@@ -43,6 +43,8 @@ class Base(Member):
     """How the base model is scored on the domain: a linear probe on its frozen embeddings, as it is, or not at all."""
     packs: ClassVar[bool] = False
     """Whether several rows can share one sequence."""
+    shifted: ClassVar[bool] = False
+    """Whether a label is told from the tokens before it, so that the first of a sequence is none to learn."""
     processor_reads: ClassVar[tuple[str, ...]] = ()
     """Options that `processor` looks at: with other values it is opened again."""
     objective: ClassVar[str] = "cross_entropy"
@@ -165,7 +167,10 @@ class Base(Member):
         return np.asarray(targets)
 
     def drawn(self, rows: dict[str, list[Any]], generators: Sequence[np.random.Generator], processor: Any) -> dict[str, list[Any]]:
-        """The rows with what is random about them drawn, one generator per row: made from the row's id and the epoch."""
+        """The rows with what is random about them drawn, one generator per row: made from the row's id and the epoch.
+
+        Of packed rows, which have `documents` (the tokens of each), there is one generator per document, in their order.
+        """
         return rows
 
     is_drawn: ClassVar[bool] = False

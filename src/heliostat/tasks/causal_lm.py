@@ -37,6 +37,7 @@ class CausalLm(Base):
     names_from: ClassVar[str | None] = None
     base: ClassVar[Any] = "itself"
     packs: ClassVar[bool] = True
+    shifted: ClassVar[bool] = True
     pipeline_tag: ClassVar[str] = "text-generation"
     processor_reads: ClassVar[tuple[str, ...]] = ("form", "chat_template")
     together: ClassVar[int] = 4
@@ -208,7 +209,7 @@ class CausalLm(Base):
         import torch
 
         batch: dict[str, Any] = {"input_ids": _text.padded(rows["input_ids"], processor.pad_token_id or 0)}
-        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and an attention mask would join them
+        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and a mask of its tokens would join them
             batch["position_ids"] = _text.padded(rows["position_ids"], 0)
         else:
             batch["attention_mask"] = _text.mask(rows["input_ids"])

@@ -30,6 +30,7 @@ class MaskedLm(Base):
     answers_are: ClassVar[str] = "likelihood"
     names_from: ClassVar[str | None] = None
     base: ClassVar[Any] = "itself"
+    packs: ClassVar[bool] = True
     pipeline_tag: ClassVar[str] = "fill-mask"
     together: ClassVar[int] = 8
     untrained: ClassVar[str] = "Their text has no token the tokenizer knows."
@@ -94,11 +95,19 @@ class MaskedLm(Base):
         return [0.0] * len(columns["text"])  # an answer is a likelihood already
 
     def drawn(self, rows: dict[str, list[Any]], generators: Sequence[np.random.Generator], processor: Any) -> dict[str, list[Any]]:
-        """`input_ids` with tokens hidden, `labels` of these alone, `stands_for`; `whole_ids` as they were."""
+        """`input_ids` with tokens hidden, `labels` of these alone, for how many each `stands_for`; `whole_ids` as they were.
+
+        Every text of a packed row is drawn as it would be by itself.
+        """
+        if "documents" in rows:
+            apart: dict[str, list[Any]] = {
+                name: _apart(rows[name], rows["documents"]) for name in ("input_ids", "labels", "words") if name in rows
+            }
+            texts = self.drawn(apart, generators, processor)
+            counts = [len(documents) for documents in rows["documents"]]
+            return {name: _together(values, counts) for name, values in texts.items()} | {"position_ids": rows["position_ids"]}
         ordinary = _ordinary(processor)
         out: dict[str, list[Any]] = {"input_ids": [], "labels": [], "stands_for": [], "whole_ids": rows["input_ids"]}
-        if self.whole_word and "words" not in rows:
-            raise UserError("task.whole_word: packed rows do not say which tokens make a word. Set task.whole_word: false, or do not pack.")
         words = rows["words"] if self.whole_word else [None] * len(generators)
         for ids, labels, of, rng in zip(rows["input_ids"], rows["labels"], words, generators, strict=True):
             ids_T, labels_T = np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64)
@@ -112,7 +121,7 @@ class MaskedLm(Base):
             shown_T[told] = labels_T[told]
             out["input_ids"].append(ids_T)
             out["labels"].append(shown_T)
-            out["stands_for"].append(len(open_M) / max(1, len(told)))
+            out["stands_for"].append(np.where(shown_T == IGNORED, 0.0, len(open_M) / max(1, len(told))))
         return out
 
     def chosen(self, open_M: np.ndarray, words_T: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
@@ -127,19 +136,21 @@ class MaskedLm(Base):
         return open_M[np.isin(word_M, order_W[:enough])]
 
     def collate(self, rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
-        """`places` [B, K] are those to tell, `labels` [B, K] what they hold."""
+        """`places` [B, K] are those to tell, `labels` [B, K] what they hold, `stands_for` [B, K] for how many tokens each is told."""
         import torch
 
         batch = _text.sequences(rows, processor)
         batch["whole_ids"] = _text.padded(rows["whole_ids"], processor.pad_token_id or 0)
-        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and an attention mask would join them
+        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and a mask of its tokens would join them
             batch["position_ids"] = _text.padded(rows["position_ids"], 0)
             del batch["attention_mask"]
         places = [np.flatnonzero(np.asarray(labels) != IGNORED) for labels in rows["labels"]]
         batch["places"] = _text.padded(places, 0) if any(map(len, places)) else torch.zeros(len(places), 1, dtype=torch.long)
         told = [np.asarray(labels)[where] for labels, where in zip(rows["labels"], places, strict=True)]
         batch["labels"] = _text.padded(told, IGNORED) if any(map(len, told)) else torch.full((len(told), 1), IGNORED)
-        batch["stands_for"] = torch.as_tensor(rows["stands_for"], dtype=torch.float32)
+        batch["stands_for"] = torch.zeros(batch["labels"].shape)
+        for i, (shares, where) in enumerate(zip(rows["stands_for"], places, strict=True)):
+            batch["stands_for"][i, : len(where)] = torch.as_tensor(shares[where], dtype=torch.float32)
         return batch
 
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
@@ -174,6 +185,17 @@ def words_of(encoded: Any, rows: int) -> list[list[int]]:
     if not encoded.is_fast:
         raise UserError("task.whole_word: this tokenizer does not tell which tokens make a word. Set task.whole_word: false.")
     return [[-1 if word is None else word for word in encoded.word_ids(row)] for row in range(rows)]
+
+
+def _apart(rows: list[list[int]], documents: list[list[int]]) -> list[np.ndarray]:
+    """The texts of packed rows, whose `documents` are so many tokens each."""
+    return [part for row, tokens in zip(rows, documents, strict=True) for part in np.split(np.asarray(row), np.cumsum(tokens)[:-1])]
+
+
+def _together(texts: list[np.ndarray], counts: list[int]) -> list[np.ndarray]:
+    """So many texts in each row, one after the other."""
+    ends = np.cumsum(counts)
+    return [np.concatenate(texts[end - count : end]) for end, count in zip(ends, counts, strict=True)]
 
 
 def _count(maskable: list[int]) -> float:

@@ -157,22 +157,15 @@ def test_an_export_opens_as_a_classifier_that_lacks_its_head(ground: Any, worker
     assert all(torch.equal(inside[name], value) for name, value in theirs.items())
 
 
-@pytest.fixture
-def decoder(ground: Any) -> Any:
-    if ground.task.name() != "causal_lm":
-        pytest.skip("several texts share a sequence in decoders")
-    return ground
-
-
-def test_packed_texts_have_the_loss_and_the_tokens_of_texts_by_themselves(decoder: Any, worker: Any, tmp_path: Path) -> None:
+def test_packed_texts_have_the_loss_and_the_tokens_of_texts_by_themselves(ground: Any, worker: Any, tmp_path: Path) -> None:
     """One update on all rows: the loss before it is the mean over the same tokens, whatever sequences they are in."""
-    packed = streams.packed(decoder.train, decoder.task.max_tokens)
-    apart, together = opened(decoder.train), opened(packed)
+    packed = streams.packed(ground.train, ground.task.max_tokens, shifted=ground.task.shifted)
+    apart, together = opened(ground.train), opened(packed)
     assert len(together) < len(apart)
     assert together.column("units").sum() == apart.column("units").sum()
     losses = {}
-    for name, rows in (("apart", decoder.train), ("together", packed)):
-        own = fields(decoder, tmp_path / name, batch=64, packing=name == "together") | {"train_rows": rows, "total": 1, "micro_rows": 64}
+    for name, rows in (("apart", ground.train), ("together", packed)):
+        own = fields(ground, tmp_path / name, batch=64, packing=name == "together") | {"train_rows": rows, "total": 1, "micro_rows": 64}
         losses[name] = Train(**own, until=1).perform(worker())["curve"][0]["loss"]
     assert losses["together"] == pytest.approx(losses["apart"], abs=1e-5)
 
@@ -221,7 +214,7 @@ def test_what_is_random_about_a_piece_is_its_own_and_of_the_first_that_of_the_te
     assert drawn == [seeds.rng(5, "rows", 2, *name).random() for name in (("a",), ("a", 1), ("b",))]
 
 
-def test_a_model_that_lets_texts_see_each_other_is_not_packed(decoder: Any, worker: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("heliostat.engine.isolation.isolated", lambda module: False)
+def test_a_model_that_lets_texts_see_each_other_is_not_packed(ground: Any, worker: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("heliostat.engine.isolation.isolated", lambda module, way: False)
     with pytest.raises(UserError, match=r"train\.packing: .* lets texts in one sequence see each other"):
-        Train(**fields(decoder, tmp_path, packing=True), until=1).perform(worker())
+        Train(**fields(ground, tmp_path, packing=True), until=1).perform(worker())

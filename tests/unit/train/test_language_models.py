@@ -19,9 +19,10 @@ from heliostat.core import family, seeds
 from heliostat.core.errors import UserError
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource
-from heliostat.engine.predict import Predict, batch_of, forward
+from heliostat.engine.predict import Embed, EmbedRows, Predict, batch_of, forward
 from heliostat.engine.streams import opened, processor
 from heliostat.tasks.text_classification import TextClassification
+from heliostat.train.batching import batches
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 from heliostat.train.starting import rows_of
@@ -194,6 +195,25 @@ def test_the_pieces_of_a_text_are_in_one_fold(ground: Any) -> None:
     assert sorted(row for _, held in parts for row in held) == sorted(
         {*opened(ground.train).column("id"), *opened(ground.valid).column("id")}
     )
+
+
+def test_a_text_in_pieces_has_one_embedding_raw_or_prepared(ground: Any, worker: Any, tmp_path: Path) -> None:
+    index = np.array([8, 0, 5])
+    inputs = pq.read_table(ground.model.parent / "valid.parquet").drop(["id", "weight"]).take(index).to_pydict()
+    told = {"task": ground.task, "model": ModelSource(folder=str(ground.model)), "labels": ()}
+    Embed(**told, inputs=inputs, out=tmp_path / "raw.npy").perform(worker())
+    EmbedRows(**told, rows=ground.valid, index=index, out=tmp_path / "prepared.npy").perform(worker())
+    raw, prepared = np.load(tmp_path / "raw.npy"), np.load(tmp_path / "prepared.npy")
+    assert len(raw) == 3
+    assert np.allclose(raw, prepared, atol=1e-6)  # float32, padded to another length
+
+
+def test_the_pieces_of_a_text_are_as_hard_as_the_text() -> None:
+    ids, pieces = ["a", "a", "b", "c", "c"], [0, 1, 0, 0, 1]
+    rows = streams.Rows(pa.table({"id": ids, "piece": pieces, "units": [1.0] * 5, "input_ids": [[1]] * 5}))
+    train = TrainConfig(batch=5, curriculum={"use": "loss", "randomness": 0.0})
+    order = batches(train, rows, 5, losses_N=np.array([3.0, 1.0, 2.0])).whole(0)
+    assert [ids[i] for i in order] == ["b", "c", "c", "a", "a"]
 
 
 class Chance:

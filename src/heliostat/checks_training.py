@@ -90,8 +90,6 @@ def _alone(one: Training) -> list[str]:
     train, found = one.train, []
     if train.regularizer is not None and train.gradient_checkpointing:
         found.append("train.gradient_checkpointing: train.regularizer differentiates in the middle of a pass. Use one of the two.")
-    if isinstance(train.freeze, list) and train.adapter is not None:
-        found.append("train.freeze: with train.adapter everything but the adapter and the head is frozen already. Leave it out.")
     if train.packing and train.curriculum is not None:
         found.append("train.packing: a sequence of several rows has no place in a curriculum. Use one of the two.")
     return found

@@ -5,6 +5,7 @@ What a task alone promises is in tests/unit/tasks.
 
 import importlib.util
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,13 @@ class Case:
         self.rows = [self.task.row(values) for values in sample.values]
         self.columns = {name: [row[name] for row in self.rows] for name in self.task.columns()}
         self.processor = self.task.processor(self.folder)
-        self.encoded = self.task.tokenise(self.columns, self.processor, self.labels)
+        self.encoded = self.tokenised(self.columns, self.labels)
+
+    def tokenised(self, columns, labels):
+        """Model inputs, of a row that is split those of its first piece."""
+        encoded = self.task.tokenise(columns, self.processor, labels)
+        first = [i for i, piece in enumerate(encoded.pop("piece", [0] * len(self.rows))) if piece == 0]
+        return {name: [values[i] for i in first] for name, values in encoded.items()}
 
     def inputs(self, encoded, index=None):
         kept = {name: values for name, values in encoded.items() if name != "units"}
@@ -112,10 +119,14 @@ def test_other_inputs_have_other_contents(case):
     assert len({case.task.content(row) for row in case.rows}) == len(case.rows)
 
 
-def test_every_input_has_one_entry_per_row_and_a_limit(case):
-    assert {len(values) for values in case.encoded.values()} == {len(case.rows)}
-    if "input_ids" in case.encoded:
-        assert max(map(len, case.encoded["input_ids"])) <= MOST
+def test_every_input_has_one_entry_per_row_or_piece_and_a_limit(case):
+    encoded = case.task.tokenise(case.columns, case.processor, case.labels)
+    pieces = encoded.get("piece", [0] * len(case.rows))
+    assert {len(values) for values in encoded.values()} == {len(pieces)}
+    assert pieces.count(0) == len(case.rows)
+    assert all(piece in (0, before + 1) for before, piece in pairwise([-1, *pieces]))
+    if "input_ids" in encoded:
+        assert max(map(len, encoded["input_ids"])) <= MOST
 
 
 def test_logits_do_not_see_the_padding(case):
@@ -133,7 +144,7 @@ def test_logits_do_not_see_the_padding(case):
 def test_rows_to_predict_need_no_target(case):
     *names, target = case.task.columns()
     inputs = {name: case.columns[name] for name in names or [target]}  # what is learnt from itself has nothing else
-    encoded = case.task.tokenise(inputs, case.processor, [])
+    encoded = case.tokenised(inputs, [])
     module, _ = case.model(case.labels)
     with torch.no_grad():
         logits = case.task.logits(module, case.batch(encoded))
@@ -180,7 +191,7 @@ def test_texts_alone_can_be_embedded_for_general_ground(case):
     if case.task.reads != "text":
         pytest.skip("it reads no text")
     module, _ = case.model(case.labels)
-    encoded = case.task.tokenise({"text": [row["text"] for row in case.rows]}, case.processor, [])
+    encoded = case.tokenised({"text": [row["text"] for row in case.rows]}, [])
     with torch.no_grad():
         assert len(case.task.embed(module, case.batch(encoded))) == len(case.rows)
 

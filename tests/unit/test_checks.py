@@ -33,6 +33,7 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         (["task.max_tokens=65"], ["task.max_tokens: 65", "at most 64", "Allowed: 8 to 64"]),
         (["train.objective=distillation"], ["train.objective", "only `distil` has one", "Allowed: cross_entropy"]),
         (["task.also=[f1_marco]"], ["task.also.0", "Did you mean 'f1_macro'"]),
+        (["train.packing=true"], ["train.packing: rows of text_classification", "Allowed with: causal_lm, masked_lm"]),
         (["task.metric=no_such_package.metric"], ["task.metric", "cannot be imported"]),
         (["tune={metric: acuracy}"], ["tune.metric", "Did you mean 'accuracy'"]),
         (["tune={trials: 2}"], ["tune.finalists: 4", "Use at most 2"]),
@@ -104,6 +105,14 @@ def test_what_does_not_go_with_tagged_words_is_told(tmp_path: Path, assignments:
     assert read_config(config, ["train.head_lr=1e-2", "tune.space={train.head_lr: {log_uniform: [1e-3, 1e-1]}}"]).train.head_lr == 1e-2
     told = problems(config, *assignments)
     assert any(all(word in problem for word in words) for problem in told), told
+
+
+def test_texts_of_a_pretraining_are_packed_but_not_along_a_curriculum(tiny_config: Path) -> None:
+    corpus = f"corpus: {{sources: [{{use: csv, paths: {tiny_config.parent / 'rows.csv'}}}]}}"
+    task = "task: {use: masked_lm, max_tokens: 32, whole_word: true}"
+    read_config(tiny_config, [f"pretrain={{{task}, {corpus}, train: {{batch: 8, packing: true}}}}"])
+    (told,) = problems(tiny_config, f"pretrain={{{task}, {corpus}, train: {{batch: 8, packing: true, curriculum: length}}}}")
+    assert told.startswith("pretrain.train.packing: a sequence of several rows has no place in a curriculum")
 
 
 def test_a_tried_batch_must_divide_too(tiny_config: Path) -> None:

@@ -76,8 +76,15 @@ def logits(module: Any, batch: dict[str, Any], way: Way) -> Any:
 
 
 def _called(module: Any, ids_BT: Any, positions_BT: Any, way: Way) -> Any:
-    mask = None if way.mask == "none" else block_mask(positions_BT, causal=way.mask == "causal", dtype=_dtype(module))
-    return _answer(module(input_ids=ids_BT, position_ids=positions_BT + way.first, attention_mask=mask, use_cache=False))
+    return _answer(module(input_ids=ids_BT, use_cache=False, **inputs_of(module, positions_BT, way)))
+
+
+def inputs_of(module: Any, positions_BT: Any, way: Way) -> dict[str, Any]:
+    """What tells `module` where the documents of rows begin, from positions that begin at 0 in each: inputs of its own."""
+    if way.mask == "none":
+        return {"position_ids": positions_BT + way.first}
+    mask = block_mask(positions_BT, causal=way.mask == "causal", dtype=_dtype(module))
+    return {"position_ids": positions_BT + way.first, "attention_mask": mask}
 
 
 def _answer(out: Any) -> Any:
@@ -118,13 +125,15 @@ def way_of(module: Any) -> Way:
     )
 
 
-def refuse_leaks(module: Any) -> None:
-    """`UserError` unless positions alone keep the documents of a row apart in `module`: how a task's own batches tell them apart."""
-    if not isolated(module):
-        raise UserError(
-            f"train.packing: '{type(module).__name__}' lets texts in one sequence see each other. Train without packing, or take a model"
-            " such as Llama, Qwen, Mistral, Gemma or GPT-2."
-        )
+def way_in_rows(module: Any) -> Way:
+    """The first way of `way_of` that leaves the rows of a batch as they are, which a task's own batches need; `UserError` without one."""
+    for way in _candidates(module.config.get_text_config()):
+        if way.layout == "rows" and isolated(module, way):
+            return way
+    raise UserError(
+        f"train.packing: '{type(module).__name__}' lets texts in one sequence see each other. Train without packing, or take a model"
+        " such as Llama, Qwen, Mistral, Gemma, GPT-2, OPT, BERT or RoBERTa."
+    )
 
 
 def _candidates(config: Any) -> Iterator[Way]:

@@ -103,6 +103,8 @@ def pack(table: Any, capacity: int, file: Path, *, long: Long = "split", shifted
         position_ids 0, 1, ... in every document; in a later piece they begin at 0 again
         documents    tokens of each document, or of each piece of one that was split
         ids          the id of each of these
+        pieces       which piece of a text each of these is: 0 where `table` has no `piece`
+        words        of all its documents, where `table` has them
         rows         how many these are
         units        trained targets
 
@@ -135,6 +137,8 @@ class _Columns:
     def __init__(self, table: Any, shifted: bool):
         self.ids, self.shifted = Chunks(table.select(["id"])), shifted
         self.input_ids, self.labels = Lists(table.column("input_ids")), Lists(table.column("labels"))
+        self.words = Lists(table.column("words")) if "words" in table.column_names else None
+        self.pieces_N = table.column("piece").to_numpy() if "piece" in table.column_names else np.zeros(table.num_rows, np.int32)
         self.lengths_N, self.weights_N = self.input_ids.lengths(), table.column("weight").to_numpy()
         assert np.array_equal(self.lengths_N, self.labels.lengths()), "input_ids and labels of a row differ in length"
 
@@ -143,6 +147,7 @@ class _Columns:
         import pyarrow as pa
 
         numbers = pa.list_(pa.int32())
+        words = {} if self.words is None else {"words": pa.list_(self.words.type.value_type)}
         return pa.schema({
             "id": pa.string(),
             "weight": pa.float32(),
@@ -151,8 +156,10 @@ class _Columns:
             "position_ids": numbers,
             "documents": numbers,
             "ids": pa.list_(pa.string()),
+            "pieces": numbers,
             "rows": pa.int32(),
             "units": pa.float32(),
+            **words,
         })  # fmt: skip
 
     def packed(self, planned: Plan) -> Iterator[Any]:
@@ -190,9 +197,12 @@ class _Columns:
             "position_ids": pa.ListArray.from_arrays(offsets, _positions(length_P)),
             "documents": pa.ListArray.from_arrays(of_pieces, pa.array(length_P, pa.int32())),
             "ids": pa.ListArray.from_arrays(of_pieces, ids),
+            "pieces": pa.ListArray.from_arrays(of_pieces, pa.array(self.pieces_N[row_P], pa.int32())),
             "rows": pa.array(np.diff(first_B), pa.int32()),
             "units": pa.array(np.diff(trained[edge_B]), pa.float32()),
         }
+        if self.words is not None:
+            arrays["words"] = pa.ListArray.from_arrays(offsets, self.words.parts(row_P, start_P, stop_P))
         return pa.RecordBatch.from_arrays([arrays[name] for name in self.schema().names], schema=self.schema())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from heliostat.core import seeds
 from heliostat.engine.group import Group
 from heliostat.engine.orders import ModelSource, Order
-from heliostat.engine.streams import UNITS, Rows, opened, processor
+from heliostat.engine.streams import PIECE, UNITS, Rows, opened, processor
 
 ROWS = 32
 """Rows of one forward pass."""
@@ -56,7 +57,7 @@ class Predict(InUse):
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, answers)
-        return {"rows": len(rows)}
+        return {"rows": len(answers)}
 
 
 class Embed(InUse):
@@ -78,7 +79,7 @@ class Embed(InUse):
 
 
 class EmbedRows(InUse):
-    """Unit vectors of prepared rows, written to `out` as float32 .npy [rows, width]."""
+    """Unit vectors of prepared rows, of a split one of its first piece, written to `out` as float32 .npy [rows, width]."""
 
     model: ModelSource
     labels: tuple[str, ...] | None = None
@@ -90,11 +91,12 @@ class EmbedRows(InUse):
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
         prepared, rows = processor(self.task, self.model.folder), opened(self.rows)
+        begins = rows.first_N[self.index]
 
         def batch(places: np.ndarray) -> dict[str, Any]:
-            return batch_of(rows, self.index[places], self.task, prepared, (0, "predict"))
+            return batch_of(rows, begins[places], self.task, prepared, (0, "predict"))
 
-        vectors_ND = vectors(module, batch, rows.lengths_N[self.index], self.task, worker.group, self.at_once)
+        vectors_ND = vectors(module, batch, rows.lengths_N[begins], self.task, worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -129,9 +131,12 @@ class Time(Order):
 
 
 def encode(inputs: dict[str, list[Any]], task: Any, prepared: Any, index: Sequence[int]) -> dict[str, list[Any]]:
-    """Model inputs of raw rows that have no target; what is random about them is drawn from their place `index`."""
+    """Model inputs of raw rows that have no target, of a split one its first piece; their randomness is drawn from their place `index`."""
     encoded = task.tokenise(inputs, prepared, [])
     encoded.pop(UNITS, None)
+    if PIECE in encoded:
+        first = np.flatnonzero(np.asarray(encoded.pop(PIECE)) == 0)
+        encoded = {name: [values[i] for i in first] for name, values in encoded.items()}
     return task.drawn(encoded, [seeds.rng(0, "predict", i) for i in index], prepared) if task.is_drawn else encoded
 
 
@@ -143,7 +148,7 @@ def on(batch: dict[str, Any], device: str) -> dict[str, Any]:
 def forward(
     module: Any, rows: Rows, task: Any, prepared: Any, group: Group, at_once: int = ROWS, given: Given = nothing_given
 ) -> np.ndarray:
-    """Answers [rows, ...] about every row in corpus order, on every worker; `module` may be a DeepSpeed engine.
+    """Answers [rows, ...] about every row of the corpus, in its order, on every worker; `module` may be a DeepSpeed engine.
 
     Every worker makes the same number of forward passes, as ZeRO 3 needs. What is random about a row is the same every time.
     `given` is entered around the pass of some rows (engine/trunk).
@@ -165,16 +170,25 @@ def forward(
             if counts:
                 parts.append((index, answers))
     module.train(was_training)
-    return group.assemble(parts, len(rows))
+    return rows.added(group.assemble(parts, len(rows)))
 
 
 def batch_of(rows: Rows, index: np.ndarray, task: Any, prepared: Any, names: tuple[Any, ...]) -> dict[str, Any]:
-    """The tensors of the rows at `index`; what is random about a row comes from `names` (a seed first) and the row's id alone."""
+    """The tensors of the rows at `index`; what is random about a row comes from `names` (a seed first), its id and its piece alone."""
     taken = rows.take(index)
     chosen = {name: taken[name] for name in rows.columns}
     if task.is_drawn:
-        chosen = task.drawn(chosen, [seeds.rng(*names, row) for row in taken["id"]], prepared)
+        chosen = task.drawn(chosen, [seeds.rng(*names, *own) for own in _names(taken)], prepared)
     return task.collate(chosen, prepared)
+
+
+def _names(taken: dict[str, list[Any]]) -> Iterator[tuple[Any, ...]]:
+    """What tells apart each row, each piece of one, and each document of a packed one: the same whether it is packed or not."""
+    rows, pieces = taken["id"], taken.get(PIECE) or [0] * len(taken["id"])
+    if "documents" in taken:
+        rows, pieces = (list(chain(*taken[name])) for name in ("ids", "pieces"))
+    for row, piece in zip(rows, pieces, strict=True):
+        yield (row, piece) if piece else (row,)
 
 
 def embedded(module: Any, inputs: dict[str, list[Any]], task: Any, prepared: Any, group: Group, at_once: int = ROWS) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.engine.gather import Chunks
 
 VERSION = 2
-TARGET, UNITS = "target", "units"
+TARGET, UNITS, PIECE = "target", "units", "piece"
 FROZEN = "frozen-"
 """Before the mark of the folders beside prepared rows that hold what frozen layers give (engine/trunk)."""
 KEPT = "slice:"
@@ -29,11 +29,14 @@ KEPT = "slice:"
 
 
 class Rows:
-    """Prepared rows: a table that is looked into, never read whole."""
+    """Prepared rows: a table that is looked into, never read whole.
+
+    A row is one sequence: a row of the corpus, or a piece of one that its task splits; pieces follow each other and bear the row's id.
+    """
 
     def __init__(self, table: Any):
         self.table, self._chunks = table, Chunks(table)
-        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS) and not c.startswith(KEPT)]
+        self.columns = [c for c in table.column_names if c not in ("id", "weight", TARGET, UNITS, PIECE) and not c.startswith(KEPT)]
         """What a task makes a batch of."""
         self.lengths_N = self._lengths()
 
@@ -48,6 +51,23 @@ class Rows:
                 return measure(self.table.column(name)).to_numpy()
         return np.ones(len(self), int)
 
+    @cached_property
+    def first_N(self) -> np.ndarray:
+        """Where each row of the corpus begins."""
+        split = PIECE in self.table.column_names
+        return np.flatnonzero(self.table.column(PIECE).to_numpy() == 0) if split else np.arange(len(self))
+
+    @cached_property
+    def origin_N(self) -> np.ndarray:
+        """Which row of the corpus each sequence is of."""
+        return np.repeat(np.arange(len(self.first_N)), np.diff(self.first_N, append=len(self)))
+
+    def added(self, answers_N: np.ndarray) -> np.ndarray:
+        """Answers about rows of the corpus from `answers_N` about all sequences: those about pieces added up."""
+        if len(self.first_N) == len(self):
+            return answers_N
+        return np.add.reduceat(answers_N, self.first_N, dtype=np.float64).astype(answers_N.dtype)
+
     def take(self, indices: Sequence[int] | np.ndarray) -> dict[str, list[Any]]:
         """Columns of the rows at `indices`, in that order; `id` and `weight` included."""
         batch = self._chunks.take(np.asarray(indices, dtype=np.int64))
@@ -58,8 +78,8 @@ class Rows:
         return self.table.column(KEPT + name if KEPT + name in self.table.column_names else name).to_numpy()
 
     def targets(self, task: Any) -> np.ndarray:
-        """What the task's metrics compare answers with, [rows, ...]."""
-        return task.stacked(self.table.column(TARGET).to_pylist())
+        """What the task's metrics compare answers with, one for each row of the corpus, [rows, ...]."""
+        return task.stacked(self.table.column(TARGET).take(self.first_N).to_pylist())
 
     def strata(self) -> np.ndarray:
         """The class of each row [rows], where targets are classes; one class for all where they are not."""
@@ -153,13 +173,16 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     return place
 
 
-def packed(folder: Path, capacity: int) -> Path:
-    """The prepared rows in `folder`, several in each sequence of `capacity` tokens (engine/packing), made once; the folder of these."""
+def packed(folder: Path, capacity: int, *, shifted: bool) -> Path:
+    """The prepared rows in `folder`, several in each sequence of `capacity` tokens (engine/packing), made once; the folder of these.
+
+    `shifted` says whether a label is told from the tokens before it.
+    """
     from heliostat.engine.packing import pack
 
     place = folder.with_name(f"{folder.name}-packed-{capacity}")
     if read_json(place / "manifest.json") is None:
-        made = pack(opened(folder).table, capacity, place / "rows.arrow")
+        made = pack(opened(folder).table, capacity, place / "rows.arrow", shifted=shifted)
         tokens = int(opened(folder).lengths_N.sum())
         write_json(place / "manifest.json", {"rows": made.num_rows, "trainable": made.num_rows, "tokens": tokens, "labels": []})
     return place
@@ -182,10 +205,14 @@ class Tokenise:
         table = pq.read_table(piece["file"])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
         encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
-        units = encoded.pop(UNITS, [1.0] * table.num_rows)
-        fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32()), UNITS: pa.array(units, pa.float32())}
+        units = pa.array(encoded.pop(UNITS, [1.0] * len(next(iter(encoded.values())))), pa.float32())
+        fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32())}
         fixed |= {KEPT + name: columns[name] for name in self.keep if name in columns}
-        return pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels)), **wide(encoded)})
+        rows = pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels))})
+        if PIECE in encoded:
+            encoded[PIECE] = pa.array(encoded[PIECE], pa.int32())
+            rows = rows.take(np.cumsum(encoded[PIECE].to_numpy() == 0) - 1)
+        return pa.table({**dict(zip(rows.column_names, rows.columns, strict=True)), UNITS: units, **wide(encoded)})
 
 
 def wide(columns: dict[str, list[Any]]) -> dict[str, Any]:

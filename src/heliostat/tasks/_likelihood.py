@@ -13,11 +13,12 @@ from heliostat.tasks.base import IGNORED
 def units(logits_BKV: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Places that have a target, taken out before anything is counted in float32: `logits` [U, V], `labels` [U], `weight` [U].
 
-    A place weighs what its row weighs, times the row's `stands_for` where a batch has it.
+    A place weighs what its row weighs, times its `stands_for` [B, K] where a batch has it.
     """
     has_BK = batch["labels"] != IGNORED
-    weight_B = batch["weight"] * batch["stands_for"] if "stands_for" in batch else batch["weight"]
-    return {"logits": logits_BKV[has_BK], "labels": batch["labels"][has_BK], "weight": weight_B[:, None].expand(has_BK.shape)[has_BK]}
+    weight_BK = batch["weight"][:, None].expand(has_BK.shape)
+    weight_BK = weight_BK * batch["stands_for"] if "stands_for" in batch else weight_BK
+    return {"logits": logits_BKV[has_BK], "labels": batch["labels"][has_BK], "weight": weight_BK[has_BK]}
 
 
 def answers(logits_BKV: Any, batch: dict[str, Any]) -> Any:

@@ -20,6 +20,16 @@ def padded(rows: list[Any], fill: int) -> Any:
     return torch.from_numpy(out_BT)
 
 
+def spans(tokens: int, most: int, overlap: int = 0) -> list[range]:
+    """Places of consecutive pieces of at most `most` of so many tokens, one at least; a later one begins `overlap` before the last ends."""
+    return [range(start, min(start + most, tokens)) for start in range(0, max(1, tokens - overlap), most - overlap)]
+
+
+def in_pieces(rows: Sequence[Sequence[Any]], places: Sequence[Sequence[Sequence[int]]]) -> list[list[Any]]:
+    """The values of every row at the places of each of its pieces, piece after piece."""
+    return [[row[i] for i in piece] for row, pieces in zip(rows, places, strict=True) for piece in pieces]
+
+
 def mask(rows: list[Any]) -> Any:
     """1 where a row has a token, int64 [B, longest]."""
     import torch

@@ -43,6 +43,8 @@ class Base(Member):
     """How the base model is scored on the domain: a linear probe on its frozen embeddings, as it is, or not at all."""
     packs: ClassVar[bool] = False
     """Whether several rows can share one sequence."""
+    shifted: ClassVar[bool] = False
+    """Whether a label is told from the tokens before it, so that the first of a sequence is none to learn."""
     processor_reads: ClassVar[tuple[str, ...]] = ()
     """Options that `processor` looks at: with other values it is opened again."""
     objective: ClassVar[str] = "cross_entropy"
@@ -149,10 +151,11 @@ class Base(Member):
 
     @abstractmethod
     def tokenise(self, columns: dict[str, list[Any]], processor: Any, labels: Sequence[str]) -> dict[str, list[Any]]:
-        """Model inputs for rows of the corpus: every value has one entry per row.
+        """Model inputs for rows of the corpus: every value has one entry per row, or per piece of a row that is too long for one.
 
         Rows to predict may lack the target's column. `units`, when given, is how many units of the loss a row has (1 when
-        it is not): a row of none is not trained on.
+        it is not): a row of none is not trained on. A task that makes pieces gives `piece`, 0, 1 ... in every row, and has answers
+        that can be added up: the answer about a row is the sum over its pieces.
         """
 
     @abstractmethod
@@ -164,7 +167,10 @@ class Base(Member):
         return np.asarray(targets)
 
     def drawn(self, rows: dict[str, list[Any]], generators: Sequence[np.random.Generator], processor: Any) -> dict[str, list[Any]]:
-        """The rows with what is random about them drawn, one generator per row: made from the row's id and the epoch."""
+        """The rows with what is random about them drawn, one generator per row: made from the row's id and the epoch.
+
+        Of packed rows, which have `documents` (the tokens of each), there is one generator per document, in their order.
+        """
         return rows
 
     is_drawn: ClassVar[bool] = False

@@ -37,6 +37,7 @@ class CausalLm(Base):
     names_from: ClassVar[str | None] = None
     base: ClassVar[Any] = "itself"
     packs: ClassVar[bool] = True
+    shifted: ClassVar[bool] = True
     pipeline_tag: ClassVar[str] = "text-generation"
     processor_reads: ClassVar[tuple[str, ...]] = ("form", "chat_template")
     together: ClassVar[int] = 4
@@ -48,9 +49,12 @@ class CausalLm(Base):
     form: Literal["text", "chat", "prompt"] = "text"
     """text: every token is learnt; chat: conversations, of which the answers are learnt; prompt: a question and its answer."""
     max_tokens: int = Field(512, ge=8, le=131_072)
-    """Longer rows are cut."""
-    cut: Literal["end", "start", "question"] = "end"
-    """Which end of a longer row is left out; question (with form prompt) shortens what is asked, and all else stays."""
+    """Most tokens of a sequence."""
+    cut: Literal["end", "start", "question"] | None = None
+    """What of a longer row is left out: its end, its start, or (with form prompt) as much of what is asked as it takes.
+
+    None leaves out nothing of a plain text, which becomes several sequences, and the end of other rows.
+    """
     context: bool = False
     """With form prompt: a third column, `text_pair`, holds what the question is about; it may be empty."""
     system: str | None = None
@@ -150,16 +154,28 @@ class CausalLm(Base):
     # Rows to batches to answers
 
     def tokenise(self, columns: dict[str, list[Any]], processor: Any, labels: Sequence[str]) -> dict[str, list[Any]]:
-        """`labels` are the tokens that are learnt, each in its own place; `bytes` of text they stand for."""
+        """`labels` are the tokens that are learnt, each in its own place; `bytes` of text they stand for, all of a text at its first piece.
+
+        A later piece of a text begins with the last token of the piece before: its first target is predicted from something.
+        """
         talks = self.form == "prompt" or (self.form == "chat" and "messages" in columns)
         rows = self._talks(columns, processor) if talks else _texts(columns["text"], processor)
-        part = slice(-self.max_tokens, None) if self.cut == "start" else slice(None, self.max_tokens)
-        ids = [row[part] for row, _ in rows]
-        learnt = [[token if mark else IGNORED for token, mark in zip(row[part], marks[part], strict=True)] for row, marks in rows]
-        told = [[token for token in row[1:] if token != IGNORED] for row in learnt]  # nothing stands before a first token
-        texts = processor.batch_decode(told, skip_special_tokens=True)
-        sizes = [float(len(text.encode("utf-8", "replace"))) for text in texts]
-        return {"input_ids": ids, "labels": learnt, "bytes": sizes, "units": [float(len(tokens)) for tokens in told]}
+        last = None if self.cut is None and not talks else self.max_tokens
+        kept = slice(-self.max_tokens, None) if self.cut == "start" else slice(last)
+        ids = [row[kept] for row, _ in rows]
+        learnt = [[token if mark else IGNORED for token, mark in zip(row[kept], marks[kept], strict=True)] for row, marks in rows]
+        texts = processor.batch_decode([_told(row) for row in learnt], skip_special_tokens=True)
+        places = [_text.spans(len(row), self.max_tokens, overlap=1) for row in ids]
+        numbers = [number for pieces in places for number in range(len(pieces))]
+        sizes = iter(float(len(text.encode("utf-8", "replace"))) for text in texts)
+        labels_of = _text.in_pieces(learnt, places)
+        return {
+            "input_ids": _text.in_pieces(ids, places),
+            "labels": labels_of,
+            "bytes": [0.0 if number else next(sizes) for number in numbers],
+            "units": [float(len(_told(row))) for row in labels_of],
+            "piece": numbers,
+        }
 
     def _talks(self, columns: dict[str, list[Any]], processor: Any) -> list[_chat.Tokens]:
         writer = _writer(processor, self.system, self.turns)
@@ -193,7 +209,7 @@ class CausalLm(Base):
         import torch
 
         batch: dict[str, Any] = {"input_ids": _text.padded(rows["input_ids"], processor.pad_token_id or 0)}
-        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and an attention mask would join them
+        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and a mask of its tokens would join them
             batch["position_ids"] = _text.padded(rows["position_ids"], 0)
         else:
             batch["attention_mask"] = _text.mask(rows["input_ids"])
@@ -245,6 +261,11 @@ def _asked(columns: dict[str, list[Any]]) -> list[str]:
     """What is asked, with what it is about."""
     about = columns.get("text_pair", [""] * len(columns["text"]))
     return [BETWEEN.join(filter(None, pair)) for pair in zip(columns["text"], about, strict=True)]
+
+
+def _told(labels: list[int]) -> list[int]:
+    """The targets of a sequence: nothing stands before a first token."""
+    return [token for token in labels[1:] if token != IGNORED]
 
 
 def _shortened(text: str, beyond: int, processor: Any) -> str:

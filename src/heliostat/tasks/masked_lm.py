@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -30,13 +30,16 @@ class MaskedLm(Base):
     answers_are: ClassVar[str] = "likelihood"
     names_from: ClassVar[str | None] = None
     base: ClassVar[Any] = "itself"
+    packs: ClassVar[bool] = True
     pipeline_tag: ClassVar[str] = "fill-mask"
     together: ClassVar[int] = 8
     untrained: ClassVar[str] = "Their text has no token the tokenizer knows."
     is_drawn: ClassVar[bool] = True
 
     max_tokens: int = Field(128, ge=8, le=131_072)
-    """Longer texts are cut at the end."""
+    """Most tokens of a sequence."""
+    cut: Literal["end"] | None = None
+    """What of a longer text is left out: its end; None leaves out nothing, it becomes several sequences."""
     mask_share: float = Field(0.15, gt=0, lt=1)
     """Share of the tokens the model is to tell."""
     whole_word: bool = False
@@ -70,21 +73,41 @@ class MaskedLm(Base):
         """`labels` are the tokens that may be hidden: all but special ones."""
         if processor.mask_token_id is None or processor.mask_token_id == processor.unk_token_id:
             raise UserError(f"model.path: {no_mask(processor.name_or_path)}")
-        encoded = processor(columns["text"], truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False)
+        cut: dict[str, Any] = {"truncation": self.cut is not None, "max_length": self.max_tokens if self.cut else None}
+        told = {"return_attention_mask": False, "return_special_tokens_mask": True}
+        encoded = processor(columns["text"], **cut, **told, padding=False)
+        places = [self._pieces(marks, processor.num_special_tokens_to_add()) for marks in encoded["special_tokens_mask"]]
+        ids = _text.in_pieces(encoded["input_ids"], places)
         special = set(processor.all_special_ids)
-        maskable = [[IGNORED if token in special else token for token in row] for row in encoded["input_ids"]]
-        out = {"input_ids": encoded["input_ids"], "labels": maskable, "units": [_count(row) for row in maskable]}
-        return out | {"words": words_of(encoded, len(maskable))} if self.whole_word else out
+        maskable = [[IGNORED if token in special else token for token in row] for row in ids]
+        numbers = [number for pieces in places for number in range(len(pieces))]
+        out: dict[str, list[Any]] = {"input_ids": ids, "labels": maskable, "units": [_count(row) for row in maskable], "piece": numbers}
+        return out | {"words": _text.in_pieces(words_of(encoded, len(places)), places)} if self.whole_word else out
+
+    def _pieces(self, marks: list[int], around: int) -> list[list[int]]:
+        """Places of each piece of a text; the `around` tokens that the tokenizer adds, the first marked, stand around each."""
+        before = min(around, next((i for i, mark in enumerate(marks) if not mark), around))
+        stop = len(marks) - (around - before)
+        spans = _text.spans(stop - before, self.max_tokens - around)
+        return [[*range(before), *(before + i for i in span), *range(stop, len(marks))] for span in spans]
 
     def targets(self, columns: dict[str, list[Any]], labels: Sequence[str]) -> list[Any]:
         return [0.0] * len(columns["text"])  # an answer is a likelihood already
 
     def drawn(self, rows: dict[str, list[Any]], generators: Sequence[np.random.Generator], processor: Any) -> dict[str, list[Any]]:
-        """`input_ids` with tokens hidden, `labels` of these alone, `stands_for`; `whole_ids` as they were."""
+        """`input_ids` with tokens hidden, `labels` of these alone, for how many each `stands_for`; `whole_ids` as they were.
+
+        Every text of a packed row is drawn as it would be by itself.
+        """
+        if "documents" in rows:
+            apart: dict[str, list[Any]] = {
+                name: _apart(rows[name], rows["documents"]) for name in ("input_ids", "labels", "words") if name in rows
+            }
+            texts = self.drawn(apart, generators, processor)
+            counts = [len(documents) for documents in rows["documents"]]
+            return {name: _together(values, counts) for name, values in texts.items()} | {"position_ids": rows["position_ids"]}
         ordinary = _ordinary(processor)
         out: dict[str, list[Any]] = {"input_ids": [], "labels": [], "stands_for": [], "whole_ids": rows["input_ids"]}
-        if self.whole_word and "words" not in rows:
-            raise UserError("task.whole_word: packed rows do not say which tokens make a word. Set task.whole_word: false, or do not pack.")
         words = rows["words"] if self.whole_word else [None] * len(generators)
         for ids, labels, of, rng in zip(rows["input_ids"], rows["labels"], words, generators, strict=True):
             ids_T, labels_T = np.array(ids, dtype=np.int64), np.array(labels, dtype=np.int64)
@@ -98,7 +121,7 @@ class MaskedLm(Base):
             shown_T[told] = labels_T[told]
             out["input_ids"].append(ids_T)
             out["labels"].append(shown_T)
-            out["stands_for"].append(len(open_M) / max(1, len(told)))
+            out["stands_for"].append(np.where(shown_T == IGNORED, 0.0, len(open_M) / max(1, len(told))))
         return out
 
     def chosen(self, open_M: np.ndarray, words_T: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
@@ -113,19 +136,21 @@ class MaskedLm(Base):
         return open_M[np.isin(word_M, order_W[:enough])]
 
     def collate(self, rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
-        """`places` [B, K] are those to tell, `labels` [B, K] what they hold."""
+        """`places` [B, K] are those to tell, `labels` [B, K] what they hold, `stands_for` [B, K] for how many tokens each is told."""
         import torch
 
         batch = _text.sequences(rows, processor)
         batch["whole_ids"] = _text.padded(rows["whole_ids"], processor.pad_token_id or 0)
-        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and an attention mask would join them
+        if "position_ids" in rows:  # a packed row: positions tell its documents apart, and a mask of its tokens would join them
             batch["position_ids"] = _text.padded(rows["position_ids"], 0)
             del batch["attention_mask"]
         places = [np.flatnonzero(np.asarray(labels) != IGNORED) for labels in rows["labels"]]
         batch["places"] = _text.padded(places, 0) if any(map(len, places)) else torch.zeros(len(places), 1, dtype=torch.long)
         told = [np.asarray(labels)[where] for labels, where in zip(rows["labels"], places, strict=True)]
         batch["labels"] = _text.padded(told, IGNORED) if any(map(len, told)) else torch.full((len(told), 1), IGNORED)
-        batch["stands_for"] = torch.as_tensor(rows["stands_for"], dtype=torch.float32)
+        batch["stands_for"] = torch.zeros(batch["labels"].shape)
+        for i, (shares, where) in enumerate(zip(rows["stands_for"], places, strict=True)):
+            batch["stands_for"][i, : len(where)] = torch.as_tensor(shares[where], dtype=torch.float32)
         return batch
 
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
@@ -160,6 +185,17 @@ def words_of(encoded: Any, rows: int) -> list[list[int]]:
     if not encoded.is_fast:
         raise UserError("task.whole_word: this tokenizer does not tell which tokens make a word. Set task.whole_word: false.")
     return [[-1 if word is None else word for word in encoded.word_ids(row)] for row in range(rows)]
+
+
+def _apart(rows: list[list[int]], documents: list[list[int]]) -> list[np.ndarray]:
+    """The texts of packed rows, whose `documents` are so many tokens each."""
+    return [part for row, tokens in zip(rows, documents, strict=True) for part in np.split(np.asarray(row), np.cumsum(tokens)[:-1])]
+
+
+def _together(texts: list[np.ndarray], counts: list[int]) -> list[np.ndarray]:
+    """So many texts in each row, one after the other."""
+    ends = np.cumsum(counts)
+    return [np.concatenate(texts[end - count : end]) for end, count in zip(ends, counts, strict=True)]
 
 
 def _count(maskable: list[int]) -> float:

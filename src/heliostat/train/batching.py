@@ -17,7 +17,7 @@ def batches(train: TrainConfig, rows: Rows, seed: int, *, losses_N: np.ndarray |
     """The global batches of a training on the rows that have something to train on.
 
     `share` are a worker's `rank`, the `world` size and its forward passes (`accumulation`) per update; `losses_N` are those of a reference
-    model, where the curriculum asks for them.
+    model about rows of the corpus, where the curriculum asks for them.
     """
     index_N = rows.trainable()
     order = _ordered(train, rows, index_N, seed, losses_N)
@@ -34,7 +34,7 @@ def _ordered(
     curriculum = train.curriculum
     if curriculum is None:
         return None
-    keys_N = curriculum.keys(rows, losses_N)[index_N]
+    keys_N = curriculum.keys(rows, None if losses_N is None else losses_N[rows.origin_N])[index_N]
     return lambda epoch: curriculum.order(epoch, keys_N, seeds.rng(seed, "order", epoch))
 
 

@@ -16,7 +16,7 @@ from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.family import find
 from heliostat.engine import checkpoints, states, zero
 from heliostat.engine.behind import Behind, Meeting
-from heliostat.engine.isolation import refuse_leaks
+from heliostat.engine.isolation import Way, inputs_of, way_in_rows
 from heliostat.engine.orders import Stopped
 from heliostat.engine.predict import batch_of, forward, on
 from heliostat.engine.streams import UNITS, Micro, Rows, processor
@@ -67,6 +67,7 @@ class Session:
         self.heads: Heads | None = None
         self.behind = Behind()
         self.trunk: Trunk | None = None
+        self.way: Way | None = None
         self.engine = self._open()
         self.given = frozen.kept(self.trunk, order, self.rows, self.valid, worker)
         self._pass = Pass(self.engine, order.task, class_facts(self.rows, order, worker.group.device), partial(self.given, self.rows))
@@ -78,7 +79,7 @@ class Session:
         module = trainable(order, self.worker)
         train = order.train
         if train.packing:
-            refuse_leaks(module)
+            self.way = way_in_rows(module)
         if train.auxiliary:
             from heliostat.train import heads
 
@@ -205,7 +206,10 @@ class Session:
             batch |= self.heads.batch(micro.rows)
         if self.teacher is not None:
             batch["teacher"] = torch.as_tensor(np.asarray(self.teacher[micro.rows]))
-        return on(batch, self.worker.group.device) | {AT: micro.rows}
+        batch = on(batch, self.worker.group.device)
+        if self.way is not None:
+            batch |= inputs_of(self.engine.module, batch["position_ids"], self.way)
+        return batch | {AT: micro.rows}
 
     def _note(self, done: StepDone) -> None:
         self.worker.group.pulse.mark(done.step)

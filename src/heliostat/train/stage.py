@@ -40,7 +40,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     tell_lacking(train_rows, task, ctx)
     targets_of(opened(train_rows), config.auxiliary)  # refused here and not by a worker
     if config.packing:
-        train_rows = packed(train_rows, task.max_tokens)
+        train_rows = packed(train_rows, task.max_tokens, shifted=task.shifted)
     losses = None
     if curriculum is not None and curriculum.needs_losses:
         losses = written_losses(Path(curriculum.model), ctx.folder, engine=engine, corpus=corpus, task=task)

@@ -50,5 +50,6 @@ def rows_of(train_rows: Path, valid_rows: Path, fold: tuple[int, int, int] | Non
         return train, valid
     which, count, seed = fold
     every = train.beside(valid)
-    held_N = folds(every.column("id"), every.strata(), count, seed) == which
+    fold_N = folds(every.column("id")[every.first_N], every.strata()[every.first_N], count, seed)
+    held_N = fold_N[every.origin_N] == which  # the pieces of a text stay together
     return every.only(~held_N), every.only(held_N)

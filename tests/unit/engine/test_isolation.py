@@ -8,7 +8,7 @@ import transformers
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
 from heliostat.engine import isolation
-from heliostat.engine.isolation import POSITIONS, Way, block_mask, collate, isolated, logits, way_of
+from heliostat.engine.isolation import POSITIONS, Way, block_mask, collate, inputs_of, isolated, logits, way_in_rows, way_of
 from heliostat.engine.packing import pack
 
 WORDS = 64
@@ -139,6 +139,23 @@ def test_the_way_is_found_by_trying(name, way):
     assert way_of(module) == way
     assert isolated(module, way)
     assert module.training
+
+
+@pytest.mark.parametrize("name", ["Llama", "OPT", "Bert", "Roberta"])
+def test_batches_of_a_task_are_packed_in_the_same_way(name):
+    module = model(name)
+    way, positions_BT = way_in_rows(module), torch.tensor([[0, 1, 0, 1, 2]])
+    assert way == way_of(module)
+    given = inputs_of(module, positions_BT, way)
+    assert torch.equal(given["position_ids"], positions_BT + way.first)
+    assert ("attention_mask" in given) == (way.mask != "none")
+
+
+def test_a_model_that_needs_one_row_is_not_packed_by_a_task(monkeypatch):
+    monkeypatch.setattr(isolation, "isolated", lambda module, way: way == Way("flat"))
+    assert way_of(model("Llama")) == Way("flat")
+    with pytest.raises(UserError, match=r"train\.packing: 'LlamaForCausalLM' lets texts in one sequence see each other"):
+        way_in_rows(model("Llama"))
 
 
 @pytest.mark.parametrize("name", ["Mamba", "Bloom", "ModernBert"])

@@ -84,6 +84,7 @@ def test_what_a_packed_row_holds(tmp_path):
             "position_ids": [0, 1, 2, 0, 1],
             "documents": [3, 2],
             "ids": ["a", "d"],
+            "pieces": [0, 0],
             "rows": 2,
             "units": 3.0,
         },
@@ -95,6 +96,7 @@ def test_what_a_packed_row_holds(tmp_path):
             "position_ids": [0, 1, 2, 3, 0, 1, 2, 3],
             "documents": [4, 4],
             "ids": ["b", "c"],
+            "pieces": [0, 0],
             "rows": 2,
             "units": 3.0,
         },
@@ -108,6 +110,18 @@ def test_a_packed_row_is_described_by_its_own_columns(tmp_path):
         assert row["position_ids"] == [p for n in row["documents"] for p in range(n)]
         assert row["rows"] == len(row["documents"]) == len(row["ids"])
         assert row["id"] == row["ids"][0]
+
+
+def test_pieces_and_words_go_along(tmp_path):
+    rows = table([("a", 1.0, 4, 0), ("a", 1.0, 2, 0), ("b", 1.0, 2, 0)], shards=2, shifted=False)
+    numbered = rows.append_column("piece", pa.array([0, 1, 0], pa.int32())).append_column(
+        "words", pa.array([[-1, 0, 0, 1], [0, 1], [0, 0]])
+    )
+    packed = pack(numbered, 4, tmp_path / "packed.arrow", shifted=False).to_pylist()
+    assert [(row["ids"], row["pieces"], row["words"]) for row in packed] == [
+        (["a"], [0], [-1, 0, 0, 1]),
+        (["a", "b"], [1, 0], [0, 1, 0, 0]),
+    ]
 
 
 def test_rows_of_different_weights_share_no_packed_row(tmp_path):

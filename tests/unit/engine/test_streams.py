@@ -19,6 +19,29 @@ def workers(world, accumulation, *, rows=ROWS, seed=5):
     return [Batches(np.arange(rows), BATCH, accumulation, seed, rank, world) for rank in range(world)]
 
 
+class Halved(TextClassification):
+    """Two pieces of every text with an even number."""
+
+    def tokenise(self, columns, processor, labels):
+        pieces = [piece for text in columns["text"] for piece in range(2 - int(text) % 2)]
+        return {"input_ids": [[7]] * len(pieces), "piece": pieces}
+
+    def targets(self, columns, labels):
+        return [int(text) for text in columns["text"]]
+
+
+def test_pieces_bear_what_their_row_bears(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "processor", lambda task, folder: None)
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "weight": [0.5, 1.0, 2.0], "text": ["1", "2", "4"], "year": [1, 2, 3]}), file)
+    rows = streams.Rows(Tokenise("", Halved(), LABELS, ("year",))({"file": str(file)}))
+    assert rows.take(range(5))["id"] == ["a", "b", "b", "c", "c"]
+    assert (rows.column("weight").tolist(), rows.column("year").tolist()) == ([0.5, 1.0, 1.0, 2.0, 2.0], [1, 2, 2, 3, 3])
+    assert (rows.first_N.tolist(), rows.origin_N.tolist(), rows.columns) == ([0, 1, 3], [0, 1, 1, 2, 2], ["input_ids"])
+    assert rows.targets(Halved()).tolist() == [1, 2, 4]
+    assert rows.added(np.arange(10.0, dtype=np.float32).reshape(5, 2)).tolist() == [[0, 1], [6, 8], [14, 16]]
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("world", [1, 2, 4])
 def test_every_row_is_seen_once_per_epoch(world, accumulation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,25 @@ def test_a_long_row_is_cut_at_the_end_that_is_asked_for(tokenizer: Any, cut: str
     encoded = task(max_tokens=8, cut=cut).tokenise({"text": ["a b c d a b c d"]}, tokenizer, [])
     assert words(tokenizer, encoded["input_ids"][0]) == left
     assert encoded["units"] == [7.0]
+
+
+def test_a_long_text_becomes_sequences_that_have_every_target_once(tokenizer: Any) -> None:
+    texts = ["a b c d a b c d " * 3, "a b c", "a b c d a b c"]  # 25 tokens, 4 and 8 with their ends
+    whole, parts = (task(max_tokens=most).tokenise({"text": texts}, tokenizer, []) for most in (64, 8))
+    assert parts["piece"] == [0, 1, 2, 3, 0, 0]
+    assert [len(ids) for ids in parts["input_ids"]] == [8, 8, 8, 4, 4, 8]
+    first, *later = parts["input_ids"][:4]
+    assert first + [token for ids in later for token in ids[1:]] == whole["input_ids"][0]
+    assert all(ids[0] == before[-1] for before, ids in pairwise(parts["input_ids"][:4])), "what stands before a target is its context"
+    for name in ("units", "bytes"):
+        assert [sum(parts[name][:4]), *parts[name][4:]] == whole[name]
+
+
+def test_a_long_conversation_is_cut_at_its_end_unless_asked_otherwise(tokenizer: Any) -> None:
+    chats = {"messages": [json.dumps(chat) for chat in CHATS]}
+    encoded, cut = (task(form="chat", max_tokens=8, cut=end).tokenise(chats, tokenizer, []) for end in (None, "end"))
+    assert encoded == cut
+    assert encoded["piece"] == [0, 0]
 
 
 def test_of_a_conversation_the_answers_are_learnt(tokenizer: Any) -> None:

@@ -53,11 +53,39 @@ def test_special_tokens_are_never_told(tokenizer: Any) -> None:
         assert all(b == -100 for a, b in zip(ids, labels, strict=True) if a in tokenizer.all_special_ids)
 
 
+@pytest.mark.parametrize("most", [8, 11, 42])
+def test_a_long_text_becomes_sequences_that_have_every_word_once(tokenizer: Any, most: int) -> None:
+    whole, parts = (task(max_tokens=size, whole_word=True).tokenise({"text": TEXTS}, tokenizer, []) for size in (64, most))
+    begins = [i for i, piece in enumerate(parts["piece"]) if piece == 0]
+    ends = [*begins[1:], len(parts["piece"])]
+    assert len(begins) == len(TEXTS)
+    assert all(len(ids) <= most and (ids[0], ids[-1]) == (2, 3) for ids in parts["input_ids"]), "[CLS] and [SEP] around each"
+    for name in ("input_ids", "labels", "words"):
+        inner = [[token for ids in parts[name][begin:end] for token in ids[1:-1]] for begin, end in zip(begins, ends, strict=True)]
+        assert inner == [ids[1:-1] for ids in whole[name]]
+    assert [sum(parts["units"][begin:end]) for begin, end in zip(begins, ends, strict=True)] == whole["units"]
+
+
+def test_a_long_text_is_cut_when_asked_for(tokenizer: Any) -> None:
+    whole, cut = (task(max_tokens=8, cut=end).tokenise({"text": TEXTS}, tokenizer, []) for end in (None, "end"))
+    assert cut["piece"] == [0] * len(TEXTS)
+    assert cut["input_ids"][0] == whole["input_ids"][0]
+
+
+def test_tokens_around_a_text_are_those_the_tokenizer_puts_there() -> None:
+    own, marks = task(max_tokens=8), [1, *[0] * 10]
+    assert own._pieces(marks, 1) == [[0, *range(1, 8)], [0, 8, 9, 10]]
+    assert own._pieces(marks[::-1], 1) == [[*range(7), 10], [7, 8, 9, 10]]
+    assert own._pieces([0] * 9, 0) == [[*range(8)], [8]]
+    assert own._pieces([1, 1], 2) == [[0, 1]]
+
+
 def test_how_many_are_told_is_a_function_of_the_length(tokenizer: Any) -> None:
     for epoch in range(3):
         _, out = drawn(task(mask_share=0.25), tokenizer, TEXTS, epoch)
         assert [int((labels != -100).sum()) for labels in out["labels"]] == [10, 1, 5, 0]
-        assert out["stands_for"] == [4.0, 3.0, 4.0, 0.0]
+        assert [float(shares.max()) for shares in out["stands_for"]] == [4.0, 3.0, 4.0, 0.0]
+        assert [float(shares.sum()) for shares in out["stands_for"]] == [40.0, 3.0, 20.0, 0.0], "all that might have been told"
 
 
 def test_what_is_told_is_drawn_from_the_row_and_the_epoch(tokenizer: Any) -> None:
@@ -174,18 +202,21 @@ def test_a_batch_of_rows_with_nothing_to_tell_has_answers(tokenizer: Any, module
     assert own.answers(own.logits(module, batch), batch).tolist() == [[0.0, 0.0, 0.0]] * 2
 
 
-def test_a_packed_row_has_positions_and_no_mask(tokenizer: Any) -> None:
-    own = task()
-    rows, _ = drawn(own, tokenizer, TEXTS[1:3])
-    packed = {name: [[*rows[name][0], *rows[name][1]]] for name in ("input_ids", "labels")}
-    packed["position_ids"] = [[*range(5), *range(22)]]
-    out = own.drawn(packed, [seeds.rng(1, "packed")], tokenizer)
-    batch = own.collate({**packed, **out}, tokenizer)
+@pytest.mark.parametrize("whole_word", [False, True])
+def test_a_packed_row_has_positions_and_texts_hidden_as_by_themselves(tokenizer: Any, whole_word: bool) -> None:
+    own = task(whole_word=whole_word)
+    rows, apart = drawn(own, tokenizer, TEXTS[1:3])
+    packed = {name: [[*values[0], *values[1]]] for name, values in rows.items() if name in ("input_ids", "labels", "words")}
+    packed |= {"position_ids": [[*range(5), *range(22)]], "documents": [[5, 22]]}
+    out = own.drawn(packed, [seeds.rng(7, "rows", 0, f"row-{i}") for i in range(2)], tokenizer)
+    for name in ("input_ids", "labels", "stands_for", "whole_ids"):
+        assert np.array_equal(out[name][0], np.concatenate(apart[name]))
+    batch = own.collate(out, tokenizer)
     assert "attention_mask" not in batch
     assert batch["position_ids"].tolist() == packed["position_ids"]
-    assert own.units(torch.zeros(1, 3, 60), {**batch, "weight": torch.ones(1)})["weight"].sum() == 23.0
-    with pytest.raises(UserError, match=r"task\.whole_word: packed rows"):
-        task(whole_word=True).drawn(packed, [seeds.rng(1, "packed")], tokenizer)
+    shape = batch["labels"].shape
+    weights = own.units(torch.zeros(*shape, 60), {**batch, "weight": torch.ones(1)})["weight"]
+    assert weights.sum().item() == pytest.approx(23.0)
 
 
 def without_mask(folder: Path, told: dict[str, Any]) -> Path:

@@ -307,7 +307,11 @@ PLACES = {
 LEARNERS = [place for place in PLACES if place != "distil.train"]
 
 WRONG_ANYWHERE = [
-    ("{packing: true}", ["packing: rows of", "cannot share a sequence", "Allowed with: causal_lm"], [*PLACES]),
+    (
+        "{packing: true}",
+        ["packing: rows of", "cannot share a sequence", "Allowed with: causal_lm, masked_lm"],
+        [place for place in PLACES if place != "pretrain.train"],
+    ),
     ("{objective: mean_squared_error}", ["objective: 'mean_squared_error' trains on numbers", "cross_entropy"], LEARNERS),
     (
         "{objective: {use: cross_entropy, class_weights: balanced}}",

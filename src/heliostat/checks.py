@@ -20,6 +20,7 @@ from heliostat.pretrain.config import PREDICTS
 from heliostat.report.config import COSTS
 from heliostat.tasks.config import ModelConfig
 from heliostat.tune.earlier import earlier, sweep_folder
+from heliostat.tune.objectives.domain import Domain
 from heliostat.tune.objectives.general import General
 from heliostat.tune.trial import CORPUS, Sections
 
@@ -150,6 +151,10 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
             f" compared. Use tune.confirm: {{seeds: {tune.confirm.folds}}}, or search no value of the corpus."
         )
     found += [placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
+    stops = config.train.early_stopping is not None or any(path.startswith("train.early_stopping") for path in tune.space)
+    if tune.scheduler.exploits and stops:
+        why = "others go on from the state of a trial, and one that has stopped early leaves none"
+        found.append(f"train.early_stopping: under {tune.scheduler.name()} {why}. Take it out, or choose another tune.scheduler.")
     found += [placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
     return found
 
@@ -160,6 +165,10 @@ def _objectives(config: RunConfig, layout: Layout) -> list[str]:
     seen: set[str] = set()
     for i, aim in enumerate(config.tune.objectives if config.tune else ()):
         where, wrong = f"tune.objectives.{i}", list(aim.problems())
+        if isinstance(aim, Domain):
+            wrong = [p.removeprefix(f"{where}.") for p in metric(f"{where}.metric", aim.metric, config.task)]
+            if aim.metric == ((config.tune and config.tune.metric) or config.task.metric):
+                wrong.append(f"metric: '{aim.metric}' ranks the trials already. Name another one, or take this objective out.")
         if isinstance(aim, General):
             wrong += aim.lacks(config.evaluate.general)
             aim = aim.resolved(config.evaluate.general)

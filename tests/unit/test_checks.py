@@ -175,6 +175,9 @@ SWEEPS = [
     ("objectives: [latencyy]", ["tune.objectives.0", "Did you mean 'latency'"]),
     ("objectives: [general]", ["tune.objectives.0: it needs a suite, and evaluate.general has none"]),
     ("objectives: [latency, latency]", ["tune.objectives.1", "weighed twice"]),
+    ("objectives: [{use: domain, metric: rmse}]", ["tune.objectives.0.metric: 'rmse' judges numbers", "log_loss"]),
+    ("objectives: [{use: domain, metric: accuracy}]", ["tune.objectives.0.metric: 'accuracy' ranks the trials already"]),
+    ("scheduler: pbt, confirm: {seeds: 3}", ["confirm: a trial of pbt", "trained again from its start it is another one"]),
 ]
 
 
@@ -182,6 +185,12 @@ SWEEPS = [
 def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, tune: str, words: list[str]) -> None:
     (told,) = problems(tiny_config, f"tune={{{tune}}}")
     assert all(word in told for word in words), told
+
+
+def test_trials_that_others_go_on_from_do_not_stop_early(tiny_config: Path) -> None:
+    pbt = "tune={trials: 4, finalists: 1, scheduler: pbt, space: {train.optimizer.lr: {log_uniform: [1.0e-5, 1.0e-3]}}}"
+    (told,) = problems(tiny_config, pbt, "train.early_stopping={patience: 2}")
+    assert "train.early_stopping: under pbt others go on from the state of a trial" in told
 
 
 NUMBERS = ["task={use: text_regression, max_tokens: 32}", "corpus.columns={target: label}"]

@@ -20,7 +20,7 @@ from heliostat.commands.request import Request
 from heliostat.core.layout import read_layout
 from heliostat.core.settings import assign, parse_assignment, read_yaml
 
-JOBS: dict[str, list[str]] = {"full": [], "sweep": ["--set", "ensemble=null", "--set", "distil=null"]}
+JOBS: dict[str, list[str]] = {"full": [], "sweep": ["--set", "ensemble=null", "--set", "distil=null", "--set", "pseudo_label=null"]}
 """Job to what it adds to `heliostat run`."""
 MODEL = "model.path"
 

@@ -5,6 +5,7 @@ Lives in `cluster/<place>/layout.yaml`. The same config gives the same result on
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,9 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from heliostat.core.errors import UserError, nearest
 from heliostat.core.settings import Settings, load
+
+ROUNDING = 1e-9
+"""1 / 0.1 is a little less than 10 in floating point."""
 
 
 class Layout(Settings):
@@ -90,10 +94,15 @@ class Layout(Settings):
 
     def trainings_on(self, cpus: float, gpus: float | None = None) -> int:
         """Trainings that fit side by side on one machine; `gpus` None is not known."""
-        workers = int(cpus // self.cpus_per_worker)
-        if self.gpus_per_worker and gpus is not None:
-            workers = min(workers, int(gpus // self.gpus_per_worker))
-        return workers // self.fewest()
+        return self.workers_on(cpus, gpus) // self.fewest()
+
+    def workers_on(self, cpus: float, gpus: float | None) -> int:
+        """Workers that fit on one machine; `gpus` None is not known. A part of a GPU is a part of one and the same."""
+        workers, share = math.floor(cpus / self.cpus_per_worker + ROUNDING), self.gpus_per_worker
+        if share and gpus is not None:
+            on_gpus = math.floor(gpus / share + ROUNDING) if share >= 1 else math.floor(1 / share + ROUNDING) * math.floor(gpus)
+            workers = min(workers, on_gpus)
+        return workers
 
     def check_room(self) -> list[str]:
         """Why a local cluster on this machine cannot hold a training; empty when it can. A cluster that is joined is asked then."""

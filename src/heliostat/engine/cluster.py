@@ -136,7 +136,7 @@ def _workers(nodes: list[dict[str, float]], layout: Layout) -> int:
     """Workers that fit, with CPUs kept for data tasks."""
     cpus = sum(n.get("CPU", 0) for n in nodes)
     spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
-    return min(sum(_workers_on(n, layout) for n in nodes), int(spare // layout.cpus_per_worker))
+    return min(sum(layout.workers_on(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes), int(spare // layout.cpus_per_worker))
 
 
 def widest(layout: Layout) -> int:
@@ -171,13 +171,6 @@ def starves_data() -> bool:
     import ray
 
     return ray.available_resources().get("CPU", 0.0) < DATA_CPUS
-
-
-def _workers_on(node: dict[str, float], layout: Layout) -> int:
-    limits = [node.get("CPU", 0) // layout.cpus_per_worker]
-    if layout.gpus_per_worker:
-        limits.append(node.get("GPU", 0) // layout.gpus_per_worker)
-    return int(min(limits))
 
 
 def disconnect(connection: Connection) -> None:

@@ -117,6 +117,11 @@ class TuneConfig(Settings):
                 f"budget.checkpoint_gb: {self.scheduler.name()} goes on from the states of other trials, so none can be given up."
                 " Take checkpoint_gb out, or choose asha"
             )
+        if self.scheduler.exploits and self.confirm is not None:
+            raise ValueError(
+                f"confirm: a trial of {self.scheduler.name()} goes on from others, with settings that change on the way: trained again from"
+                " its start it is another one. Take confirm out, or choose asha"
+            )
         return self
 
     def searched(self) -> Space:

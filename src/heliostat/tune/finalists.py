@@ -46,9 +46,12 @@ def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
     wanted = Repetitions(run, settings, [t.number for t in finalists])
     if not wanted.done:
         most = min(len(wanted.waiting), run.config.side_by_side())
-        trials.Sweep(wanted, run.ctx.engine, most=most, order_for=wanted.order_for, record=wanted.record).run()
+        trials.Sweep(wanted, run.ctx.engine, most=most, order_for=wanted.order_for, record=wanted.record, stop=run.stop).run()
     run.room.beside(run.ctx.folder.glob(f"{CONFIRM}-*"))
-    values = {number: [wanted.values[number, r] for r in range(wanted.count)] for number in wanted.numbers}
+    values = wanted.whole()
+    if values is None:
+        run.ctx.show.message(f"the budget of {run.ended} ended before each finalist was trained again twice: none is confirmed")
+        return None
     share = 1.0 / (settings.folds - 1) if settings.folds else 0.0
     return concluded(values, settings, larger_is_better=run.mode == "max", held_out_share=share)
 
@@ -59,10 +62,19 @@ class Repetitions:
     def __init__(self, run: Running, confirm: Confirm, numbers: list[int]):
         self.run, self.confirm, self.numbers = run, confirm, numbers
         self.count = confirm.folds or confirm.seeds or 0
-        self.values: dict[tuple[int, int], float] = {(e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM}
+        self.values: dict[tuple[int, int], float | None] = {
+            (e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM
+        }
+        """By (trial, repetition); None where it diverged."""
         jobs = [Job(number, rep) for rep in range(self.count) for number in numbers]
         self.waiting = deque(job for job in jobs if job.key not in self.values)
         self.total = len(jobs)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """What has diverged is not trained again any more."""
+        out = {number for (number, _), value in self.values.items() if value is None}
+        self.waiting = deque(job for job in self.waiting if job.trial not in out)
 
     def next(self) -> Job | None:
         return self.waiting.popleft() if self.waiting else None
@@ -88,15 +100,27 @@ class Repetitions:
         return Train(**fields, until=fields["total"], resumable=False, threads=run.threads)
 
     def record(self, job: Job, reply: Reply) -> None:
-        """A repetition is over; one that failed fails the run, for a winner that cannot be trained again is none."""
-        if reply.error is not None:
+        """A repetition is over. A finalist that diverges in one is none; any other failure fails the run, which may go on from here."""
+        if reply.error is not None and reply.reason != "diverged":
             raise RunFailed(f"confirming trial {job.trial}: repetition {job.rung} failed: {reply.error}")
-        value = float(reply.value["best"]["value"])
-        facts = {"value": value, "busy_s": reply.value["busy_s"], "wall_s": round(self.run.wall_s, 3)}
+        best = None if reply.error is not None else reply.value["best"]
+        value = None if best is None else float(best["value"])
+        facts = {"value": value, "busy_s": reply.seconds if value is None else reply.value["busy_s"], "wall_s": round(self.run.wall_s, 3)}
         self.run.ledger.append({"event": CONFIRM, "trial": job.trial, "rep": job.rung, **facts})
         self.values[job.key] = value
-        done = self.total - len(self.waiting)
-        self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {value:.4f}")
+        if value is None:
+            self.run.ctx.show.message(f"trial {job.trial:04d} is no finalist any more: trained again, it has no value: {reply.error}")
+            self._let_go()
+        done, told = self.total - len(self.waiting), "diverged" if value is None else f"{value:.4f}"
+        self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {told}")
+
+    def whole(self) -> dict[int, list[float]] | None:
+        """The values of each finalist that never diverged, as many as all of them have; None when that is fewer than two."""
+        left = [n for n in self.numbers if all(self.values.get((n, r), 0.0) is not None for r in range(self.count))]
+        if not left:
+            raise RunFailed("no finalist could be trained again: each diverged in one repetition. Lower the rates in tune.space.")
+        made = next((r for r in range(self.count) if any((n, r) not in self.values for n in left)), self.count)
+        return {n: [float(self.values[n, r] or 0.0) for r in range(made)] for n in left} if made >= 2 else None
 
 
 def concluded(values: dict[int, list[float]], confirm: Confirm, *, larger_is_better: bool, held_out_share: float) -> Confirmation:

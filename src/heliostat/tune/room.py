@@ -36,7 +36,7 @@ class Room:
 
     def make(self, jobs: int, worst_first: Sequence[int], running: Collection[int], best: Collection[int]) -> None:
         """Make room for `jobs` trials that are about to save. Paused trials lose their state, the worst first; then all but the
-        `best` lose the weights of their best step. `worst_first` are all trials with a value."""
+        `best` lose the weights of their best step. `worst_first` begins with the trials that failed."""
         if self.limit is None or self.total + jobs * self.largest <= self.limit:
             return
         paused = [n for n in worst_first if n not in running]

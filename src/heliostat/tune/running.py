@@ -5,6 +5,7 @@ Every fact it could lose is on the ledger; the rest (what is drawn, what is on d
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections import Counter
@@ -14,7 +15,6 @@ from typing import Any, Literal
 
 from heliostat.artifacts import Corpus, Scores, Trial
 from heliostat.core import seeds
-from heliostat.core.errors import RunFailed
 from heliostat.core.family import find
 from heliostat.core.ledger import Ledger
 from heliostat.core.workspace import Context
@@ -83,6 +83,7 @@ class Running:
         self.space, self.rungs = config.searched(), config.scheduler.rungs()
         self.ledger = Ledger(ctx.folder / "ledger.jsonl")
         self.room = Room(ctx.folder, config.budget.checkpoint_gb and config.budget.checkpoint_gb * GB)
+        self._causes: dict[str, str] = {}
         self._fields: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._expected = outlook.expected_jobs(config, self.ctx.seed)
         self._began, self._before = time.monotonic(), 0.0
@@ -104,7 +105,7 @@ class Running:
         directions = {self.metric_name: self.mode, **self.weighing.directions}
         try:
             return Mirror(self.ctx.folder / FILE, self.space, self.ctx.folder.parent.name, directions)
-        except RunFailed as error:
+        except Exception as error:  # noqa: BLE001  a locked or full disk in whatever words SQLAlchemy has for it
             self.ctx.show.message(f"no Optuna database is written: {error}")
             return None
 
@@ -197,7 +198,8 @@ class Running:
         self.out.add(job.trial)
         if self.room.limit is not None:
             ranked = sorted(self.values, key=lambda n: (self.values[n], -n))
-            self.room.make(len(self.out), ranked, self.out, set(ranked[-self.config.finalists :]))
+            failed = sorted(self.room.used.keys() - self.values.keys())
+            self.room.make(len(self.out), [*failed, *ranked], self.out, set(ranked[-self.config.finalists :]))
 
     # Replies
 
@@ -209,7 +211,7 @@ class Running:
         self.decisions.finish(job, value, facts | {"wall_s": round(self.swept_s, 3)})
         self._count(job.trial, value, facts)
         self._measure(job.trial, job.rung)
-        if reply.reason not in ("", "diverged") and self.failures[str(reply.error)] >= self.config.max_identical_failures:
+        if reply.reason not in ("", "diverged") and self.failures[self._cause(reply.error)] >= self.config.max_identical_failures:
             self.alike = True
             self.decisions.stop()
         self._show(job, value, reply)
@@ -237,12 +239,16 @@ class Running:
 
     def _count(self, trial: int, value: float | None, facts: dict[str, Any]) -> None:
         if value is None:
-            self.failures[str(facts["error"])] += 1
+            self.failures[self._cause(facts["error"])] += 1
             self.values.pop(trial, None)
             return
         self.values[trial] = value
         if self.best is None or value > self.best[0]:
             self.best = (value, trial, float(facts["best"]["value"]))
+
+    def _cause(self, error: Any) -> str:
+        """The first error that differs from this one in nothing but numbers: sizes, trials, gangs."""
+        return self._causes.setdefault(re.sub(r"\d+", "0", str(error)), str(error))
 
     def _show(self, job: Job, value: float | None, reply: Reply) -> None:
         state = "failed" if value is None else ("completed" if job.rung + 1 == len(self.rungs) else "paused")

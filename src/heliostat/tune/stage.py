@@ -58,7 +58,7 @@ def sweep(
         run.close()
     if confirmation is not None:
         place = {confirmed.trial: i for i, confirmed in enumerate(confirmation.finalists)}
-        best = sorted(best, key=lambda t: place[t.number])
+        best = sorted((t for t in best if t.number in place), key=lambda t: place[t.number])
     models = final.export(run, best)
     forget_others(run, models)
     return told(run, done, models, confirmation, spent_s=spent_s, slots=len(gangs))

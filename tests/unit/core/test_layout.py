@@ -114,3 +114,12 @@ def test_a_ray_job_joins_its_own_cluster(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Layout(workers=4000).check_room() == []
     monkeypatch.setenv("RAY_ADDRESS", "")
     assert Layout().joins() is None
+
+
+@pytest.mark.parametrize(("share", "gpus", "fits"), [(0.7, 8, 8), (0.3, 8, 24), (0.2, 1, 5), (0.1, 1, 10), (2, 8, 4), (1, 3, 3)])
+def test_a_part_of_a_gpu_is_a_part_of_one_and_the_same(share, gpus, fits):
+    assert Layout(gpus_per_worker=share).workers_on(100, gpus) == fits
+
+
+def test_tenths_of_a_cpu_are_counted_as_written():
+    assert Layout(cpus_per_worker=0.1).workers_on(1, None) == 10

@@ -22,7 +22,10 @@ from heliostat.tune.trial import Sections
 
 class Told(Progress):
     def __init__(self):
-        self.trials, self.notes = [], []
+        self.trials, self.notes, self.messages = [], [], []
+
+    def message(self, text):
+        self.messages.append(text)
 
     def trial(self, number, state, info):
         self.trials.append((number, state, info))
@@ -174,6 +177,62 @@ def test_a_sweep_of_which_no_trial_can_work_as_asked_was_asked_amiss(sweeping):
     record(run, [bad("request", "task.max_tokens: 8 is too few"), bad("request", "task.max_tokens: 8 is too few")])
     with pytest.raises(UserError, match=r"2 jobs failed \(2 x task.max_tokens: 8 is too few\)"):
         stage.refuse_if_nothing_worked(run, stage.trials_of(run))
+
+
+def test_failures_that_differ_in_numbers_alone_are_the_same(sweeping):
+    run = sweeping(max_identical_failures=2)
+    sizes = ["out of memory: tried 1.25 GiB in gang-0", "out of memory: tried 3.5 GiB in gang-11"]
+    record(run, [bad(error=error) for error in sizes])
+    assert run.alike
+    assert run.failures == {sizes[0]: 2}
+
+
+def test_a_finalist_that_diverges_when_it_is_trained_again_is_none(sweeping):
+    run = sweeping(confirm={"seeds": 3})
+    wanted = finalists.Repetitions(run, run.config.confirm, [4, 1])
+    job = wanted.next()
+    assert job == Job(4, 0)
+    wanted.record(job, bad("diverged", "the loss became nan"))
+    assert [wanted.next() for _ in range(4)] == [Job(1, 0), Job(1, 1), Job(1, 2), None]
+    for rep, value in enumerate((0.5, 0.7, 0.6)):
+        wanted.record(Job(1, rep), good(value))
+    assert wanted.whole() == {1: [0.5, 0.7, 0.6]}
+    again = finalists.Repetitions(run, run.config.confirm, [4, 1])
+    assert again.done
+    assert again.whole() == wanted.whole()
+    assert "trial 0004 is no finalist any more" in run.ctx.show.messages[-1]
+    with pytest.raises(RunFailed, match="repetition 0 failed: ValueError: shape"):
+        wanted.record(Job(1, 0), bad())
+
+
+def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(sweeping):
+    run = sweeping(confirm={"seeds": 3})
+    wanted = finalists.Repetitions(run, run.config.confirm, [4, 1])
+    for rep, trial, value in [(0, 4, 0.1), (0, 1, 0.2), (1, 4, 0.3)]:
+        wanted.record(Job(trial, rep), good(value))
+    assert wanted.whole() is None
+    wanted.record(Job(1, 1), good(0.4))
+    wanted.record(Job(4, 2), good(0.5))
+    assert wanted.whole() == {4: [0.1, 0.3], 1: [0.2, 0.4]}
+
+
+def test_no_finalist_is_left_when_all_diverge(sweeping):
+    run = sweeping(confirm={"seeds": 2})
+    wanted = finalists.Repetitions(run, run.config.confirm, [4])
+    wanted.record(Job(4, 0), bad("diverged", "nan"))
+    with pytest.raises(RunFailed, match="no finalist could be trained again"):
+        wanted.whole()
+
+
+def test_failed_trials_give_their_checkpoints_up_first(sweeping):
+    run = sweeping(budget={"checkpoint_gb": 250e-9}, finalists=1, max_identical_failures=9)
+    for number in range(3):
+        (run.ctx.folder / f"trial-000{number}" / "latest").mkdir(parents=True)
+        (run.ctx.folder / f"trial-000{number}" / "latest" / "x").write_bytes(b"x" * 100)
+    record(run, [good(0.2), bad(), bad()])
+    run._make_room(Job(3, 0))
+    left = [number for number in range(3) if (run.ctx.folder / f"trial-000{number}/latest").exists()]
+    assert left == [0]
 
 
 def test_diverged_trials_do_not_stop_a_sweep(sweeping):

@@ -135,9 +135,13 @@ def _kept(one: Training) -> list[str]:
 
 def _folded(one: Training) -> list[str]:
     """Problems with being repeated on folds."""
+    found = []
     if one.folds and one.train.packing:
-        return ["train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}."]
-    return []
+        found.append("train.packing: folds part rows, and a sequence holds several. Use tune.confirm: {seeds: ...}.")
+    if one.folds and one.train.curriculum is not None and one.train.curriculum.needs_losses:
+        why = "folds train on validation rows too, and a reference model is asked about training rows only"
+        found.append(f"train.curriculum: {why}. Use tune.confirm: {{seeds: ...}}.")
+    return found
 
 
 def _begun(one: Training) -> list[str]:

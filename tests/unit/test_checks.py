@@ -187,6 +187,13 @@ def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, t
     assert all(word in told for word in words), told
 
 
+def test_folds_have_no_losses_of_a_reference_model_for_their_validation_rows(tiny_config: Path) -> None:
+    folder = next(tiny_config.parent.rglob("config.json")).parent
+    tune = "tune={trials: 4, finalists: 1, confirm: {folds: 3}}"
+    (told,) = problems(tiny_config, f"train.curriculum={{use: loss, model: {folder}}}", tune)
+    assert told.startswith("train.curriculum: folds train on validation rows too")
+
+
 def test_trials_that_others_go_on_from_do_not_stop_early(tiny_config: Path) -> None:
     pbt = "tune={trials: 4, finalists: 1, scheduler: pbt, space: {train.optimizer.lr: {log_uniform: [1.0e-5, 1.0e-3]}}}"
     (told,) = problems(tiny_config, pbt, "train.early_stopping={patience: 2}")

@@ -29,7 +29,9 @@ def written_losses(folder: Path, beside: Path, *, engine: Any, corpus: Corpus, t
         shifted_NC = answers - answers.max(-1, keepdims=True)
         losses_N = np.log(np.exp(shifted_NC).sum(-1)) - shifted_NC[np.arange(len(targets_N)), targets_N]
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.save(out, losses_N)
+    partial = out.with_suffix(".partial.npy")
+    np.save(partial, losses_N)
+    partial.replace(out)
     return out
 
 

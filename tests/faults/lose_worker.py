@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
                 time.sleep(0.2)
 
         wait(lambda: len(nodes()) == 2 and step[0] > 0)
-        held = nodes()
+        held, gang = nodes(), engine.gangs[0].name
         spare = [node for node in others if node.node_id not in held]
         with_worker = [node for node in others if node.node_id in held]
         for node in [*spare, with_worker[0]]:
@@ -68,8 +68,9 @@ def main(folder: Path) -> None:
         cluster.add_node(num_cpus=1)
         wait(lambda: len(nodes()) == 2)
         working.join()
+        gangs = [gang, engine.gangs[0].name]
     told = {
-        "gangs": engine._named,
+        "gangs": gangs,
         "step": done[0]["step"],
         "total": fields["total"],
         "curve": [point["step"] for point in done[0]["curve"]],

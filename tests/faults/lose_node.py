@@ -1,4 +1,4 @@
-"""A sweep on two nodes, one of which goes away and comes back. Run by test_sweep_faults.py in a process of its own."""
+"""A sweep on two nodes, one of which goes away and comes back. Run by test_node_loss.py in a process of its own."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ trials.LOOK_EVERY_S = 1.0
 
 def main(folder: Path) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        told = disturbed(cluster, folder)
+    finally:
+        cluster.shutdown()
+    print(json.dumps(told))
+
+
+def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
+    """What became of the sweep."""
     second = cluster.add_node(num_cpus=1)
     tune = {"trials": 30, "scheduler": {"use": "asha", "eta": 2, "first": 0.25}, "finalists": 1}
     train = {"epochs": 8, "batch": 4, "optimizer": {"use": "adamw", "lr": 3e-3}, "validate_every": 4}
@@ -44,7 +53,7 @@ def main(folder: Path) -> None:
         ctx = Context(folder / "tune", "lost", 7, engine.layout, engine, Progress(), "tune")
         given = {"train": config.train, "model": config.model, "corpus": corpus, "task": config.task}
         done: list[Any] = []
-        working = threading.Thread(target=lambda: done.append(sweep(config.tune, ctx=ctx, **given)))
+        working = threading.Thread(target=lambda: done.append(sweep(config.tune, ctx=ctx, **given)), daemon=True)
         working.start()  # nodes come and go in the main thread, where Ray sets its signal handlers
 
         def wait(condition: Callable[[], bool]) -> None:
@@ -63,8 +72,7 @@ def main(folder: Path) -> None:
         seen.append(len(engine.gangs))
         working.join()
     jobs = Counter((e["trial"], e["rung"]) for e in replay(ledger)[0] if e["event"] == "result")
-    cluster.shutdown()
-    print(json.dumps({"states": Counter(t.state for t in done[0].trials), "most": max(jobs.values()), "gangs": seen}))
+    return {"states": Counter(t.state for t in done[0].trials), "most": max(jobs.values()), "gangs": seen}
 
 
 if __name__ == "__main__":

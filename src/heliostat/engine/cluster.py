@@ -66,7 +66,7 @@ def _joined(layout: Layout, env: dict[str, str]) -> Connection:
     if address is None:
         room = {"num_cpus": layout.training_cpus() + DATA_CPUS, "object_store_memory": _object_store_bytes()}
         with _environment(env):  # a local node hands its own on: workers need none of their own, and those that it starts ahead will do
-            ray.init(include_dashboard=False, **room, **quiet)
+            ray.init(address="local", include_dashboard=False, **room, **quiet)  # not one that happens to run on this machine
         return Connection(local=True, ours=True)
     try:
         ray.init(address=address, runtime_env={"env_vars": env}, **quiet)

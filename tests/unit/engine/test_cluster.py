@@ -52,6 +52,17 @@ def test_data_tasks_starve_when_trainings_hold_every_cpu(monkeypatch):
     assert not cluster.starves_data()
 
 
+def test_a_local_run_starts_its_own_cluster_beside_any_that_runs_on_the_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: asked.append(given["address"]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert cluster.connect(Layout()) == cluster.Connection(local=True, ours=True)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert cluster.connect(Layout()) == cluster.Connection(local=False, ours=True)
+    assert asked == ["local", "head:6379"]
+
+
 def test_joining_a_cluster_leaves_the_handler_of_sigterm_alone(monkeypatch):
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))

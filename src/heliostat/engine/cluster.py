@@ -133,10 +133,13 @@ def _fits(nodes: list[dict[str, float]], layout: Layout) -> int:
 
 
 def _workers(nodes: list[dict[str, float]], layout: Layout) -> int:
-    """Workers that fit, with CPUs kept for data tasks."""
-    cpus = sum(n.get("CPU", 0) for n in nodes)
-    spare = cpus - DATA_CPUS if cpus > DATA_CPUS else cpus
-    return min(sum(layout.workers_on(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes), int(spare // layout.cpus_per_worker))
+    """Workers that fit and leave some node the CPUs of a data task, wherever Ray puts them; what has no more than these is a worker's."""
+    cpus = [n.get("CPU", 0) for n in nodes]
+    fit = sum(layout.workers_on(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes)
+    if sum(cpus) <= DATA_CPUS:
+        return fit
+    starve = sum(layout.workers_on(count - DATA_CPUS, None) + 1 for count in cpus if count >= DATA_CPUS)
+    return min(fit, max(0, starve - 1))
 
 
 def widest(layout: Layout) -> int:

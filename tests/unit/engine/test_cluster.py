@@ -28,6 +28,17 @@ def test_a_cpu_is_left_for_data_tasks(nodes):
     assert cluster.widest(Layout(workers=2)) == 2
 
 
+def test_wherever_workers_stand_one_node_can_run_a_data_task(nodes):
+    nodes(2, 2, 2)
+    assert cluster.widest(Layout(cpus_per_worker=1.5)) == 2  # three would leave half a CPU on each
+    nodes(4, 4)
+    assert cluster.widest(Layout(cpus_per_worker=2)) == 3
+    nodes(1, 1, 1)
+    assert cluster.widest(Layout(cpus_per_worker=0.25)) == 2
+    nodes(1)
+    assert cluster.widest(Layout(cpus_per_worker=0.25)) == 4
+
+
 def test_a_training_that_may_be_narrower_fits_more_often(nodes):
     nodes(3)
     elastic = Layout(workers=4, least_workers=2)

@@ -163,6 +163,11 @@ class LiveProgress(Progress):
         with self._lock:
             self.board.change(number, state, info, time.monotonic())
 
+    def earlier(self, trials: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
+        with self._lock:
+            for number, state, info in trials:
+                self.board.change(number, state, info)
+
     def done(self, name: str, seconds: float, summary: str) -> None:
         with self._lock:
             line = self.lines.setdefault(name, Line(name, "run", "", time.monotonic()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 
@@ -18,6 +20,9 @@ class Progress:
 
     def trial(self, number: int, state: str, info: dict[str, Any]) -> None:
         """Trial `number` changed: `info` holds rung, metric value, settings, seconds as far as they are known."""
+
+    def earlier(self, trials: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
+        """What an earlier attempt at the same sweep has left: number, state and info of each of its trials."""
 
     def done(self, name: str, seconds: float, summary: str) -> None:
         """A stage ended."""
@@ -57,6 +62,11 @@ class PlainProgress(Progress):
         shown |= {str(info.get("metric", "value")): info["value"]} if "value" in info else {}
         told = " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in {**shown, **info.get("objectives", {})}.items())
         self._line(f"trial {number:04d}: {state} {told}".rstrip())
+
+    def earlier(self, trials: Iterable[tuple[int, str, dict[str, Any]]]) -> None:
+        states = Counter(state for _, state, _ in trials)
+        if states:
+            self._line("trials from before: " + ", ".join(f"{count:,} {state}" for state, count in sorted(states.items())))
 
     def done(self, name: str, seconds: float, summary: str) -> None:
         self._line(f"{name}: done in {seconds:.1f} s. {summary}".rstrip())

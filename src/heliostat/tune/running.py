@@ -9,7 +9,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,6 +92,7 @@ class Running:
         self.decisions = Decisions(config.scheduler, config.trials, self._proposals(), events, self._write)
         for event in events:
             self._remember(event)
+        ctx.show.earlier(self._earlier())
         self._mirror = self._open_mirror()
         self._mirrored = time.monotonic()
 
@@ -260,6 +261,17 @@ class Running:
         done, total = len(self.decisions.results), max(self._expected, len(self.decisions.jobs))
         note = f"best {self.metric_name} {self.best[2]:.4f} (trial {self.best[1]:04d})" if self.best else ""
         self.ctx.show.update(self.ctx.name, done, total, "rungs", note)
+
+    def _earlier(self) -> Iterator[tuple[int, str, dict[str, Any]]]:
+        """Trials of an earlier attempt as they are drawn; those that were at work begin their rung again and are drawn then."""
+        for trial in self.standings.trials.values():
+            if trial.state == "running" and trial.best is None:
+                continue
+            state = "paused" if trial.state == "running" else trial.state
+            info: dict[str, Any] = {"rung": trial.rung, "settings": trial.settings, "objectives": trial.objectives}
+            if trial.best is not None:
+                info |= {"value": trial.best, "metric": self.metric_name, "mode": self.mode}
+            yield trial.number, state, info
 
     def heard(self, event: dict[str, Any]) -> None:
         """Progress of a running trial, from the gangs' own channel."""

@@ -10,6 +10,7 @@ from collections import Counter
 from rich.console import Console
 
 from heliostat.commands.display import SHOWN_TRIALS, Board, Line, LiveProgress, TrialLine, clock, draw, told_settings
+from heliostat.core.progress import PlainProgress
 
 
 def text(lines: list[Line], trials: list[TrialLine], width: int = 80, messages: list[str] | None = None) -> list[str]:
@@ -102,6 +103,19 @@ def test_objectives_are_told_before_the_settings() -> None:
     told = text([Line("tune", "run", "", 0.0)], [line], width=100)
     assert "objectives, settings" in told[1]
     assert "latency_ms=9.3  lr=0.000123" in told[2]
+
+
+def test_trials_of_an_earlier_attempt_are_on_the_board() -> None:
+    show = LiveProgress(io.StringIO(), Console(file=io.StringIO(), width=80))
+    show.stage("tune", "resume", "not done yet")
+    show.earlier([(0, "paused", {"rung": 1, "value": 0.5}), (1, "completed", {"rung": 3, "value": 0.8})])
+    assert show.board.best is not None
+    assert show.board.best.number == 1
+    assert show.board.counts == {"paused": 1, "completed": 1}
+    show.close()
+    log = io.StringIO()
+    PlainProgress(log).earlier([(0, "paused", {}), (1, "completed", {}), (2, "paused", {})])
+    assert log.getvalue() == "trials from before: 1 completed, 2 paused\n"
 
 
 def test_words() -> None:

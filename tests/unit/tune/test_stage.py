@@ -22,7 +22,10 @@ from heliostat.tune.trial import Sections
 
 class Told(Progress):
     def __init__(self):
-        self.trials, self.notes, self.messages = [], [], []
+        self.trials, self.notes, self.messages, self.before = [], [], [], []
+
+    def earlier(self, trials):
+        self.before.extend(trials)
 
     def message(self, text):
         self.messages.append(text)
@@ -146,6 +149,22 @@ def test_the_ledger_alone_gives_the_state_back(sweeping):
     again = sweeping()
     assert stage.trials_of(again) == stage.trials_of(run)
     assert again.decisions.results == run.decisions.results
+
+
+def test_who_goes_on_with_a_sweep_sees_the_trials_that_were_before(sweeping):
+    run = sweeping(max_identical_failures=9)
+    assert run.ctx.show.before == []
+    record(run, [good(0.5), good(0.8), bad("diverged", "the loss became nan")])
+    run.decisions.next()  # handed out and not over when the driver was killed
+    run.ledger.close()
+    before = sweeping(max_identical_failures=9).ctx.show.before
+    assert [(number, state, info.get("value")) for number, state, info in before] == [
+        (0, "paused", 0.5),
+        (1, "paused", 0.8),
+        (2, "failed", None),
+    ]
+    assert before[1][2]["settings"] == run.settings(1)
+    assert before[1][2]["metric"] == "accuracy"
 
 
 def test_smaller_is_better_when_the_metric_says_so(sweeping):

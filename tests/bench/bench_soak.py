@@ -30,6 +30,8 @@ DRIVER_KILLS, WORKER_KILLS, FULL_DISKS = 3, 6, 2
 DISK_MB = 400
 EVERY_S = (6.0, 14.0)
 LIMIT_S = 3000
+SPARE_MB = 300
+"""What the rest of the machine may take meanwhile; one gang that is left holds more."""
 FAULTS = ["none"] * 13 + ["nan"] * 3 + ["exception"] * 2 + ["slow"]
 
 
@@ -70,7 +72,9 @@ def ray_processes() -> list[psutil.Process]:
 def state() -> dict[str, float]:
     """What a sweep must leave as it was."""
     shm = sum(p.stat().st_size for p in Path("/dev/shm").glob("*") if p.is_file())
-    return {"processes": len(ray_processes()), "shared_memory_mb": shm / 1e6, "descriptors": len(os.listdir("/proc/self/fd"))}
+    memory = psutil.virtual_memory()
+    state = {"processes": len(ray_processes()), "shared_memory_mb": shm / 1e6, "descriptors": len(os.listdir("/proc/self/fd"))}
+    return state | {"memory_mb": (memory.total - memory.available) / 1e6}
 
 
 def results(ledger: Path) -> int:
@@ -165,6 +169,7 @@ def test_sweep_soak(tmp_path: Path) -> None:
     assert after["processes"] <= before["processes"], [p.info["cmdline"] for p in ray_processes()]
     assert after["descriptors"] <= before["descriptors"] + 2
     assert after["shared_memory_mb"] <= before["shared_memory_mb"] + 1
+    assert after["memory_mb"] <= before["memory_mb"] + SPARE_MB
     told = ", ".join(f"{n} {state}" for state, n in sorted(ended.items()))
     struck = ", ".join(f"{n} x {fault}" for fault, n in sorted(saboteur.done.items()))
     memory = f"driver memory {min(peaks):.0f} to {max(peaks):.0f} MB"

@@ -12,10 +12,9 @@ import ray
 
 from bench import plain
 from bench.figures import figure, met
-from bench.ground import SLOTS, Ground, ground
+from bench.ground import SLOTS, Ground, ground, left_over
 from heliostat.artifacts import Sweep
 from heliostat.core.layout import Layout
-from heliostat.engine.cluster import leftover_placement_groups
 from heliostat.engine.driver import Engine
 
 REPEATS = 5
@@ -32,7 +31,7 @@ def checked(place: Ground, sweeps: list[Sweep], trials: int) -> None:
     for done in sweeps:
         assert Counter(t.state for t in done.trials) == {"completed": trials}
         assert all(t.curve[-1].step == sweeps[0].trials[0].curve[-1].step for t in done.trials)
-    assert place.let_gangs_go() == 0
+    assert place.let_gangs_go() == []
 
 
 def test_sweep_overhead(tmp_path: Path) -> None:
@@ -53,7 +52,7 @@ def test_sweep_start(tmp_path: Path) -> None:
         with Engine(Layout(), tmp_path / f"theirs-{pair}", side_by_side=0) as engine:
             engine.connect()
             theirs = plain.trainers(SLOTS, tmp_path / f"theirs-{pair}")
-            assert leftover_placement_groups() == 0
+            assert left_over() == []
         with Engine(Layout(), tmp_path / f"ours-{pair}", side_by_side=0) as engine:
             engine.connect()
             began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from heliostat.core.layout import Layout
 from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context, Workspace
 from heliostat.corpus.stage import build
-from heliostat.engine.cluster import leftover_placement_groups
+from heliostat.engine.cluster import leftovers
 from heliostat.engine.driver import Engine
 from heliostat.tune.stage import sweep
 
@@ -39,12 +40,20 @@ class Ground:
         config = self.config
         return sweep(tune, ctx=ctx, train=config.train, model=config.model, corpus=self.corpus, task=config.task)
 
-    def let_gangs_go(self) -> int:
-        """Close every gang; the placement groups that are left."""
+    def let_gangs_go(self) -> list[str]:
+        """Close every gang; what is left of them."""
         gangs, self.engine.gangs = self.engine.gangs, []
         for gang in gangs:
             gang.close()
-        return leftover_placement_groups()
+        return left_over()
+
+
+def left_over(wait_s: float = 10.0) -> list[str]:
+    """Placement groups, actors and processes that are still there when those that were killed have had their time to go."""
+    until = time.monotonic() + wait_s
+    while (left := leftovers()) and time.monotonic() < until:
+        time.sleep(0.2)
+    return left
 
 
 @contextmanager

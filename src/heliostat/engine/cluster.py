@@ -197,8 +197,18 @@ def give_back(creator: str) -> None:
             remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
 
 
-def leftover_placement_groups() -> int:
-    """Placement groups that still hold resources; 0 after a clean run."""
+def leftovers() -> list[str]:
+    """Placement groups, actors and actors' processes on this machine that still hold something; empty when every gang is closed."""
+    import psutil
+    import ray
+    from ray._private.state import actors
     from ray.util import placement_group_table
 
-    return sum(1 for group in placement_group_table().values() if group["state"] != "REMOVED")
+    here, job = ray.get_runtime_context().get_node_id(), ray.get_runtime_context().get_job_id()
+    found = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
+    for actor in actors(job_id=ray.JobID.from_hex(job)).values():
+        if actor["State"] != "DEAD":
+            found.append(f"actor {actor['ActorClassName']}")
+        elif actor["Address"]["NodeID"] == here and psutil.pid_exists(actor["Pid"]):
+            found.append(f"process {actor['Pid']} of {actor['ActorClassName']}")
+    return found

@@ -163,7 +163,7 @@ def export(run: Running, finalists: list[Trial]) -> list[Model]:
     """The finalists' models at their best step, exported and verified, in the order given."""
     engine, folder = run.ctx.engine, run.ctx.folder
     outs = [folder / "models" / trial_name(t.number) for t in finalists]
-    fields = [run.fields(t.number) for t in finalists]
+    fields = [run.fields(t.number, run.decisions.tried[t.number]) for t in finalists]
     lost = [own for own in fields if best_step(own["folder"]) is None]
     for own, trial in ((own, t) for own, t in zip(fields, finalists, strict=True) if own in lost):
         (own["folder"] / "result.json").unlink(missing_ok=True)  # its weights went with the disk budget: the same ones are made again

@@ -153,9 +153,9 @@ class Running:
         """What trial `number` tries now."""
         return self.decisions.settings[number]
 
-    def fields(self, number: int) -> dict[str, Any]:
-        """The fields of trial `number`'s orders."""
-        settings = self.settings(number)
+    def fields(self, number: int, tried: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The fields of trial `number`'s orders; `tried` are the settings, when they are not those of now."""
+        settings = tried or self.settings(number)
         if number not in self._fields or self._fields[number][0] is not settings:
             self._fields[number] = (settings, self._training(settings, trial_name(number)) | {"seed": self.seed_of(number)})
         return self._fields[number][1]

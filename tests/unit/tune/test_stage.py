@@ -263,6 +263,23 @@ def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping,
     ]
 
 
+def test_a_trial_whose_next_job_never_ran_ends_with_the_settings_of_its_result(sweeping, monkeypatch):
+    run = sweeping(trials=4, finalists=4, scheduler={"use": "pbt", "iterations": 3})
+    record(run, [good(0.1), good(0.9), good(0.8), good(0.7)])
+    job = next(job for _ in range(4) if (job := run.decisions.next()).parent is not None)  # the worst one copies another
+    run.decisions.requeue(job)
+    run.decisions.stop()  # the budget is reached
+    (ended,) = (trial for trial in stage.trials_of(run) if trial.number == job.trial)
+    begun = next(event["settings"] for event in run.ledger.read() if event["event"] == "job" and event["trial"] == job.trial)
+    assert ended.settings == begun != run.settings(job.trial)
+    exported = []
+    run.ctx.engine = SimpleNamespace(perform_all=lambda orders: exported.extend(orders) or [Reply(value={"params": 1, "bytes": 2})])
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
+    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
+    finalists.export(run, [ended])
+    assert exported[0].settings == begun
+
+
 def test_a_finalist_whose_weights_were_given_up_for_disk_is_made_again(sweeping, monkeypatch):
     run = sweeping(finalists=1, scheduler={"use": "asha", "decision_lag": 0})
     record(run, [good(0.5), good(0.8), good(0.9, 8)])

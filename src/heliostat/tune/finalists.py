@@ -164,11 +164,12 @@ def export(run: Running, finalists: list[Trial]) -> list[Model]:
     engine, folder = run.ctx.engine, run.ctx.folder
     outs = [folder / "models" / trial_name(t.number) for t in finalists]
     fields = [run.fields(t.number, run.decisions.tried[t.number]) for t in finalists]
-    lost = [own for own in fields if best_step(own["folder"]) is None]
-    for own, trial in ((own, t) for own, t in zip(fields, finalists, strict=True) if own in lost):
-        (own["folder"] / "result.json").unlink(missing_ok=True)  # its weights went with the disk budget: the same ones are made again
-        until = max(1, round(run.rungs[trial.rung - 1] * own["total"]))
-        engine.perform(Train(**own, until=until, resumable=False, threads=run.threads))
+    for own, trial in zip(fields, finalists, strict=True):
+        until = run.steps(own, trial.rung - 1)
+        if best_step(own["folder"], own["settings"], until) is None:
+            # its weights went with the disk budget, or are of a time before the ledger was put back: the same ones are made again
+            (own["folder"] / "result.json").unlink(missing_ok=True)
+            engine.perform(Train(**own, until=until, resumable=False, threads=run.threads))
     replies = engine.perform_all([Export(**own, out=out) for own, out in zip(fields, outs, strict=True)])
     return [
         exported(own, out, reply.value, name=out.name, stage=run.ctx.name, fingerprint=f"{run.ctx.fingerprint}/best-{rank}")

@@ -183,15 +183,16 @@ class Running:
         fields = self.fields(job.trial)
         parent = None
         if job.parent is not None:
-            parent = (self.ctx.folder / trial_name(job.parent), self._steps(fields, job.rung - 1))
+            parent = (self.ctx.folder / trial_name(job.parent), self.steps(fields, job.rung - 1))
         self.ctx.show.trial(job.trial, "running", {"rung": job.rung + 1, "settings": self.settings(job.trial)})
         last = job.rung + 1 == len(self.rungs)
         keep = self.config.scheduler.exploits
         return Train(
-            **fields, until=self._steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
+            **fields, until=self.steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
         )
 
-    def _steps(self, fields: dict[str, Any], rung: int) -> int:
+    def steps(self, fields: dict[str, Any], rung: int) -> int:
+        """Steps of a trial at the end of a rung."""
         return max(1, round(self.rungs[rung] * fields["total"]))
 
     def _make_room(self, job: Job) -> None:

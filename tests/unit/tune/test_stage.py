@@ -7,7 +7,9 @@ import pytest
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.layout import Layout
+from heliostat.core.manifest import write_json
 from heliostat.core.progress import Progress
+from heliostat.engine import checkpoints
 from heliostat.engine.orders import ModelSource, Reply
 from heliostat.tasks.config import ModelConfig
 from heliostat.tasks.text_classification import TextClassification
@@ -254,7 +256,7 @@ def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping,
     record(run, [good(0.5), good(0.9), bad(), good(0.9), good(0.6)])
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2}) for _ in orders])
     monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
-    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
+    monkeypatch.setattr(finalists, "best_step", lambda folder, settings, until: folder)
     best = finalists.ranked(stage.trials_of(run))[:3]
     assert finalists.export(run, best) == [
         ("mark/trial-0001", "trial-0001", "mark/best-0"),
@@ -275,7 +277,7 @@ def test_a_trial_whose_next_job_never_ran_ends_with_the_settings_of_its_result(s
     exported = []
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: exported.extend(orders) or [Reply(value={"params": 1, "bytes": 2})])
     monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
-    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
+    monkeypatch.setattr(finalists, "best_step", lambda folder, settings, until: folder)
     finalists.export(run, [ended])
     assert exported[0].settings == begun
 
@@ -370,3 +372,20 @@ def test_only_what_the_finalists_need_is_kept(sweeping, tmp_path):
     stage.forget_others(run, [SimpleNamespace(name="trial-0001")])
     left = sorted(str(p.relative_to(tmp_path / "tune")) for p in (tmp_path / "tune").rglob("*"))
     assert left == ["ledger.jsonl", "optuna.db", "trial-0001", "trial-0001/valid.npy"]
+
+
+@pytest.mark.parametrize("best", [{"step": 3, "settings": {}}, {"step": 9, "settings": None}, {"step": 3, "settings": None}])
+def test_weights_of_other_settings_or_of_a_later_step_are_no_finalists(sweeping, monkeypatch, best):
+    """As they are when an older copy of the ledger was put back."""
+    run = sweeping(finalists=1, scheduler={"use": "asha", "decision_lag": 0})
+    record(run, [good(0.5), good(0.8), good(0.9, 8)])
+    own = run.fields(1)
+    result = {"step": 16, "over": False, "best": {"step": best["step"], "value": 0.9}}
+    settings = own["settings"] if best["settings"] is None else {"train.optimizer.lr": 1.0}
+    write_json(own["folder"] / "result.json", {**result, "settings": settings})
+    monkeypatch.setattr(checkpoints, "is_valid", lambda checkpoint: True)
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
+    performed = []
+    run.ctx.engine = SimpleNamespace(perform=performed.append, perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2})])
+    finalists.export(run, finalists.ranked(stage.trials_of(run))[:1])
+    assert [order.until for order in performed] == ([] if best == {"step": 3, "settings": None} else [8])

@@ -18,7 +18,7 @@ from heliostat.core.family import build, find
 from heliostat.core.ledger import replay
 from heliostat.core.manifest import read_json
 from heliostat.tune.samplers.base import Told
-from heliostat.tune.space import Space
+from heliostat.tune.space import Space, completed
 
 if TYPE_CHECKING:
     from heliostat.tune.config import WarmStart
@@ -180,13 +180,13 @@ def _first(warm: WarmStart, trials: dict[int, _Trial], space: Space) -> Earlier:
 
 
 def _inside(space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `settings` that this space has; empty when the constraints forbid it."""
+    """The part of `settings` that this space has; empty when no allowed settings have it."""
     point: dict[str, Any] = {}
     for path, dimension in space.dimensions.items():
         open_ = any(parent not in settings for parent, _ in dimension.when)  # whether it exists is seen when the rest is drawn
         if path in settings and dimension.holds(settings[path]) and (open_ or space.exists(path, point)):
             point[path] = settings[path]
-    return point if space.allows(point) else {}
+    return point if completed(space, point) else {}
 
 
 def _reasons(left: Counter[str]) -> str:

@@ -7,7 +7,7 @@ beside certain values of another one; settings hold the dimensions that exist, p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,13 +123,20 @@ class Space:
             for parent, values in self.dimensions[path].when
         )
 
-    def at(self, point: Sequence[float] | np.ndarray) -> dict[str, Any]:
-        """Settings at `point`, one number in [0, 1) per dimension; those of dimensions that do not exist there are not used."""
+    def at(self, point: Sequence[float] | np.ndarray, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Settings at `point`, one number in [0, 1) per dimension, with `fixed` values in their place; those of dimensions that do not
+        exist there are not used."""
         settings: dict[str, Any] = {}
         for (path, dimension), u in zip(self.dimensions.items(), point, strict=True):
             if self.exists(path, settings):
-                settings[path] = dimension.at(float(u))
+                settings[path] = fixed[path] if fixed and path in fixed else dimension.at(float(u))
         return settings
+
+    def around(self, part: Mapping[str, Any], rng: np.random.Generator, also: Iterable[str] = ()) -> dict[str, Any]:
+        """Random settings with the values of `part`, in which its paths and those of `also` exist as far as they can together."""
+        needed = needs([*part, *also], self.dimensions)
+        above = {path: values[int(rng.integers(len(values)))] for path, values in needed.items() if values}
+        return self.at(rng.random(len(self.dimensions)), {**above, **part})
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Whether `settings` are a whole point of this space, whatever the constraints say."""
@@ -156,6 +163,25 @@ def contradictory(space: Space) -> bool:
     """Whether the constraints leave nothing: none of `TRIED_POINTS` random points is allowed. `UserError` when one cannot be worked out."""
     points = seeds.rng(0, "tune", "contradictory").random((TRIED_POINTS, len(space.dimensions)))
     return not any([space.allows(space.at(point)) for point in points])  # all of them, so that values that cannot be compared show
+
+
+def completed(space: Space, part: Mapping[str, Any], also: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Allowed settings that have all of `part` and the paths of `also`; None when none of `TRIED_POINTS` random ones is such."""
+    rng, wanted = seeds.rng(0, "tune", "completed"), {*part, *also}
+    tried = (space.around(part, rng, also) for _ in range(TRIED_POINTS))
+    return next((settings for settings in tried if wanted <= settings.keys() and space.allows(settings)), None)
+
+
+def needs(paths: Iterable[str], found: Mapping[str, Dimension]) -> dict[str, list[Any]]:
+    """Each dimension that decides about one of `paths`, with its values beside which all of them may exist."""
+    out: dict[str, list[Any]] = {}
+    waiting = list(paths)
+    while waiting:
+        for parent, wanted in found[waiting.pop()].when:
+            left = out[parent] if parent in out else found[parent].values() or list(wanted)
+            out[parent] = [value for value in left if any(matches(value, one) for one in wanted)]
+            waiting.append(parent)
+    return out
 
 
 def same(one: Any, other: Any) -> bool:
@@ -188,6 +214,13 @@ def parse_space(space: dict[str, Any], constraints: Sequence[str] = ()) -> Space
             problems += error.problems
     if not problems:
         problems += [p for path, dimension in found.items() for p in _when_problems(path, dimension, found)]
+    if not problems:
+        problems += [
+            f"{path}: when: it can never exist, for no value of {parent} fits all that it hangs on. It can be: {told(found[parent])}."
+            for path in found
+            for parent, values in needs([path], found).items()
+            if not values
+        ]
     if problems:
         raise OptionError(problems)
     parsed = []

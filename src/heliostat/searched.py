@@ -1,11 +1,13 @@
 """What is wrong with what a sweep searches: paths, values, conditions, first points; found by making trials, before any is trained.
 
-Every value of a dimension is tried beside random values of the others that the constraints allow. A sentence says whether a
-value is wrong by itself or only beside certain others.
+Every value of a dimension (of very many, the ends and some between) is tried beside random values of the others that the constraints
+allow. A sentence says whether a value is wrong by itself or only beside certain others.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ MOST_CORPORA = 32
 """Distinct corpora a sweep may have made: each is read, cleaned and kept once."""
 MANY_CORPORA = 4096
 """Where counting them ends."""
+TOLD_ALIKE = 3
+"""Wrong values of a dimension that are told, when their problems differ in nothing but numbers."""
 CONTEXTS = 3
 """Random surroundings in which each value is tried."""
 
@@ -98,18 +102,29 @@ class _Tries:
         """One sentence per problem, with the values beside which it came when it is not the value's own."""
         out: list[str] = []
         beside: set[str] = set()
+        alike: Counter[tuple[str, str]] = Counter()
         for problem, settings in self.wrong.items():
             place = problem.split(":")[0]
             path = next((p for p in sorted(settings, key=len, reverse=True) if place == p or place.startswith(p + ".")), None)
-            if path and self._always(problem, path, settings[path]):
-                out.append(f"tune.space.{problem}")
+            kind = str(path), re.sub(r"\d+", "0", problem)
+            if path and (alike[kind] >= TOLD_ALIKE or self._always(problem, path, settings[path])):
+                alike[kind] += 1
+                out += [f"tune.space.{problem}"] if alike[kind] <= TOLD_ALIKE else []
             elif place not in beside:  # one example of what does not go together
                 beside.add(place)
                 others = {p: v for p, v in settings.items() if p != path and self._helps(problem, settings, p)}
                 listed = " and ".join(f"{p} = {v!r}" for p, v in others.items())
                 tried = f" So it is beside {listed}: tie the two with `when`, or rule it out in tune.constraints." if listed else ""
                 out.append(f"tune.space.{problem}{tried}")
-        return out
+        more = {path: count - TOLD_ALIKE for (path, _), count in alike.items() if count > TOLD_ALIKE}
+        advice = "Give it a `step`, or list those that work as a choice."
+        return [
+            *out,
+            *(
+                f"tune.space.{path}: {count} more of the values of {path} that were tried are wrong in the same way. {advice}"
+                for path, count in more.items()
+            ),
+        ]
 
     def _always(self, problem: str, path: str, value: Any) -> bool:
         """Whether the value has this problem whatever stands beside it."""

@@ -126,6 +126,17 @@ OPTIMIZERS = (
     "train.optimizer: {choice: [adamw, sgd]}, train.optimizer.beta1: {uniform: [0.8, 0.9], when: {train.optimizer: adamw}},"
     " train.optimizer.momentum: {uniform: [0.8, 0.9], when: {train.optimizer: sgd}}"
 )
+
+
+@pytest.mark.parametrize("batch", ["{int: [8, 1024]}", "{log_int: [8, 1024]}", "{int: [8, 4096], step: 5}", "{int: [8, 200]}"])
+def test_values_between_the_ends_are_tried_and_what_is_alike_is_told_thrice(tiny_config: Path, batch: str) -> None:
+    told = problems(tiny_config, f"tune.space={{train.batch: {batch}}}", layout=TWO)
+    assert all("do not divide among 2 workers" in problem for problem in told[:3])
+    assert len(told) == 4
+    assert "more of the values of train.batch that were tried are wrong in the same way" in told[3]
+    read_config(tiny_config, ["tune.space={train.batch: {int: [8, 1024], step: 2}}"], TWO)
+
+
 SWEEPS = [
     ("space: {}", ["tune.space: the space is empty", "for example train.optimizer.lr"]),
     ("space: {train.batch: {log_unifrom: [8, 16]}}", ["tune.space.train.batch", "Did you mean 'log_uniform'"]),

@@ -18,6 +18,10 @@ from heliostat.core.errors import OptionError, UserError, nearest, unknown
 from heliostat.tune.constraints import Constraint, parse_constraint
 
 MANY = 256
+FIRST, SPREAD = 8, 24
+"""Values, of more than can be listed, that are looked at: those after the low end, and others from all over."""
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2
+"""Its multiples, less their whole parts, are evenly spread however many they are."""
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 OPTIONS = ("step", "when")
 TRIED_POINTS = 4096
@@ -105,8 +109,15 @@ class Dimension:
         return [self.nearest(self.low + i * step) for i in range(self.steps + 1)]
 
     def examples(self) -> list[Any]:
-        """What shows whether the dimension can be tried: every value when they are few, or the two ends."""
-        return self.values() or [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+        """What shows whether the dimension can be tried: every value when they are few, else the two ends; of values in steps also the
+        first ones, among which shows what has to divide, and some from all over."""
+        if listed := self.values():
+            return listed
+        ends = [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+        if self.step is None and not self.whole:
+            return ends
+        first = [self.nearest(self.low + i * (self.step or 1.0)) for i in range(1, FIRST + 1)]
+        return list(dict.fromkeys([*ends, *first, *(self.at(i * GOLDEN % 1.0) for i in range(1, SPREAD + 1))]))
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,19 @@ def test_a_value_that_may_not_be_tried(spec, value):
     assert not only(spec).holds(value)
 
 
+@pytest.mark.parametrize("spec", [{"int": [8, 1024]}, {"log_int": [1, 10**6]}, {"uniform": [0, 1], "step": 0.001}])
+def test_examples_of_many_values_are_the_ends_the_first_ones_and_some_from_all_over(spec):
+    dimension = only(spec)
+    examples = dimension.examples()
+    assert examples[:2] == [dimension.low, dimension.high]
+    assert examples[2:4] == [dimension.nearest(dimension.low + i * (dimension.step or 1)) for i in (1, 2)]
+    assert all(map(dimension.holds, examples))
+    assert 25 < len(set(examples)) == len(examples) < 50
+    places = np.array([dimension.place(value) for value in examples])
+    assert np.histogram(places, bins=8, range=(0, 1))[0].min() >= 2
+    assert only({"uniform": [0, 1]}).examples() == [0, 1]
+
+
 def test_choice_takes_each_one_equally_and_as_it_is():
     options = [{"use": "linear"}, "cosine", None, 0.5]
     given = values({"choice": options})

@@ -175,7 +175,7 @@ class Running:
 
     def again(self, number: int, key: str, **changes: Any) -> dict[str, Any]:
         """The fields of trial `number`'s training, to be made once more in a folder of its own."""
-        return self._training(self.settings(number), key) | {"objectives": (), **changes}
+        return self._training(self.settings(number), key) | {"objectives": self.weighing.deciding.measured, **changes}
 
     def order_for(self, job: Job) -> Train:
         """The order that brings a trial to a rung."""

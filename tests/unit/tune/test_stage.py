@@ -16,7 +16,7 @@ from heliostat.tasks.text_classification import TextClassification
 from heliostat.train.config import TrainConfig
 from heliostat.tune import finalists, running, stage
 from heliostat.tune.config import Confirm, TuneConfig
-from heliostat.tune.finalists import concluded
+from heliostat.tune.finalists import Measured, concluded
 from heliostat.tune.running import Ground, Running
 from heliostat.tune.schedulers.base import Job
 from heliostat.tune.trial import Sections
@@ -198,7 +198,7 @@ def test_a_finalist_that_diverges_when_it_is_trained_again_is_none(sweeping):
     assert [wanted.next() for _ in range(4)] == [Job(1, 0), Job(1, 1), Job(1, 2), None]
     for rep, value in enumerate((0.5, 0.7, 0.6)):
         wanted.record(Job(1, rep), good(value))
-    assert wanted.whole() == {1: [0.5, 0.7, 0.6]}
+    assert wanted.whole() == {1: [Measured(0.5), Measured(0.7), Measured(0.6)]}
     again = finalists.Repetitions(run, run.config.confirm, [4, 1])
     assert again.done
     assert again.whole() == wanted.whole()
@@ -215,7 +215,24 @@ def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(s
     assert wanted.whole() is None
     wanted.record(Job(1, 1), good(0.4))
     wanted.record(Job(4, 2), good(0.5))
-    assert wanted.whole() == {4: [0.1, 0.3], 1: [0.2, 0.4]}
+    assert wanted.whole() == {4: [Measured(0.1), Measured(0.3)], 1: [Measured(0.2), Measured(0.4)]}
+
+
+def test_a_confirmation_measures_what_decides_and_remembers_it(sweeping):
+    run = sweeping(confirm={"seeds": 2}, objectives=[{"use": "latency", "limit": 9.0}, "parameters"], scheduler="full")
+    reply = good(0.9)
+    reply.value["best"]["objectives"] = {"latency": 7.0, "parameters": 3.0}
+    record(run, [reply, reply])
+    wanted = finalists.Repetitions(run, run.config.confirm, [1])
+    order = wanted.order_for(Job(1, 0))
+    assert [objective.name() for objective in order.objectives] == ["latency"]
+    for rep, ms in enumerate((8.0, 11.0)):
+        reply = good(0.5)
+        reply.value["best"]["objectives"] = {"latency": ms}
+        wanted.record(Job(1, rep), reply)
+    told = finalists.confirm(run, [trial for trial in stage.trials_of(run) if trial.number == 1])
+    assert told.finalists[0].objectives == {"latency": 9.5}
+    assert not told.finalists[0].within
 
 
 def test_no_finalist_is_left_when_all_diverge(sweeping):
@@ -310,7 +327,8 @@ def test_the_confirmation_is_spent_and_is_no_part_of_the_sweeps_times(sweeping):
     again = sweeping(scheduler="full", trials=2)
     again.ctx.layout, again.ctx.folder = run.ctx.layout, run.ctx.folder
     assert again.wall_s >= 90.0
-    confirmation = concluded({1: [0.5, 0.6], 0: [0.4, 0.5]}, Confirm(seeds=2), larger_is_better=True, held_out_share=0.0)
+    found = {1: [Measured(0.5), Measured(0.6)], 0: [Measured(0.4), Measured(0.5)]}
+    confirmation = concluded(found, Confirm(seeds=2), weighing=again.weighing, held_out_share=0.0)
     told = stage.told(again, stage.trials_of(again), [], confirmation, spent_s=120.0, slots=2)
     assert (told.spent.wall_s, told.spent.cost, told.spent.trainings) == (120.0, 120.0, 2 + 4)
     assert 30.0 <= told.wall_s < 40.0

@@ -149,6 +149,10 @@ class Confirmed(BaseModel):
     """The sweep's metric at the best validated step of each repetition, in the same order for every finalist."""
     mean: Interval
     """Their mean with its 95 % interval (Student's t)."""
+    objectives: dict[str, float] = {}
+    """Mean of each objective that has a weight or a limit."""
+    within: bool = True
+    """Whether these means keep the limits; one that does not ranks behind all that do."""
 
 
 class Confirmation(BaseModel):
@@ -158,7 +162,8 @@ class Confirmation(BaseModel):
     how: Literal["seeds", "folds"]
     finalists: tuple[Confirmed, ...]
     p_value: float | None
-    """Of the paired difference between the first and the second, two-sided; None with one finalist."""
+    """Of the paired difference in the sweep's value between the first and the second, two-sided; None with one finalist, or when one of
+    the two is beyond a limit."""
     significant: bool
     """Whether the first is better than the second at the level asked for."""
 

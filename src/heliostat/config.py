@@ -16,6 +16,7 @@ from heliostat import checks, searched
 from heliostat.core.errors import UserError
 from heliostat.core.family import In, build
 from heliostat.core.layout import Layout
+from heliostat.core.manifest import read_json
 from heliostat.core.settings import Settings, explain, read_tree, unidentified
 from heliostat.corpus.config import CorpusConfig
 from heliostat.distil.config import DistilConfig
@@ -27,7 +28,7 @@ from heliostat.report.config import ReportConfig
 from heliostat.tasks.config import ModelConfig
 from heliostat.train.config import TrainConfig
 from heliostat.tune.config import TuneConfig
-from heliostat.tune.earlier import sweep_folder
+from heliostat.tune.earlier import RECORDS, STAGE, sweep_folder
 from heliostat.tune.trial import Sections, corpus_mark, corpus_settings, sections
 
 ALWAYS = "tensorboard"
@@ -141,6 +142,16 @@ def placed(config: RunConfig, layout: Layout) -> RunConfig:
     except UserError:  # a check tells
         return config
     warm = config.tune.warm_start.model_copy(update={"run": str(folder.parent.resolve())})
+    return config.model_copy(update={"tune": config.tune.model_copy(update={"warm_start": warm})})
+
+
+def as_begun(config: RunConfig, root: Path) -> RunConfig:
+    """The config with what the sweep in the run's folder took from an older one, which may have gone on since."""
+    if config.tune is None or config.tune.warm_start is None:
+        return config
+    record: dict[str, Any] = next((found for name in RECORDS if (found := read_json(root / STAGE / name))), {})
+    before = record.get("identity", {}).get("config", {}).get("warm_start") or {}
+    warm = config.tune.warm_start.as_begun(before)
     return config.model_copy(update={"tune": config.tune.model_copy(update={"warm_start": warm})})
 
 

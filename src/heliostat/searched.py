@@ -1,13 +1,15 @@
 """What is wrong with what a sweep searches: paths, values, conditions, first points; found by making trials, before any is trained.
 
-Every value of a dimension is tried beside random values of the others that the constraints allow. A sentence says whether a
-value is wrong by itself or only beside certain others.
+Every value of a dimension (of very many, the ends and some between) is tried beside random values of the others that the constraints
+allow. A sentence says whether a value is wrong by itself or only beside certain others.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from heliostat.core import seeds
 from heliostat.core.errors import UserError
 from heliostat.searchable import searchable, why_not
-from heliostat.tune.space import TRIED_POINTS, Dimension, Space, contradictory, matches
+from heliostat.tune.space import TRIED_POINTS, Space, completed, contradictory, matches, needs
 from heliostat.tune.trial import Sections, corpus_settings, sections
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ MOST_CORPORA = 32
 """Distinct corpora a sweep may have made: each is read, cleaned and kept once."""
 MANY_CORPORA = 4096
 """Where counting them ends."""
+TOLD_ALIKE = 3
+"""Wrong values of a dimension that are told, when their problems differ in nothing but numbers."""
 CONTEXTS = 3
 """Random surroundings in which each value is tried."""
 
@@ -53,15 +57,18 @@ def _corpora(space: Space) -> list[str]:
 
 
 def _tight(space: Space) -> list[str]:
-    """Constraints that cannot be worked out, or that leave nothing to try."""
+    """Constraints that cannot be worked out, that leave nothing to try, or beside which a dimension never exists."""
+    texts = "; ".join(c.text for c in space.constraints)
+    tried = f"none of {TRIED_POINTS:,} random settings"
     try:
-        if not space.constraints or not contradictory(space):
-            return []
+        if space.constraints and contradictory(space):
+            return [f"tune.constraints: {tried} satisfies {texts}. Loosen it, or narrow tune.space to where it holds."]
+        hanging = [path for path, dimension in space.dimensions.items() if dimension.when and space.constraints]
+        lost = [path for path in hanging if not completed(space, {}, [path])]
     except UserError as error:
         return error.problems
-    texts = "; ".join(c.text for c in space.constraints)
     return [
-        f"tune.constraints: none of {TRIED_POINTS:,} random settings satisfies {texts}. Loosen it, or narrow tune.space to where it holds."
+        f"tune.space.{path}: when: with tune.constraints ({texts}) it never exists: {tried} has it. Change one of the two." for path in lost
     ]
 
 
@@ -95,18 +102,29 @@ class _Tries:
         """One sentence per problem, with the values beside which it came when it is not the value's own."""
         out: list[str] = []
         beside: set[str] = set()
+        alike: Counter[tuple[str, str]] = Counter()
         for problem, settings in self.wrong.items():
             place = problem.split(":")[0]
             path = next((p for p in sorted(settings, key=len, reverse=True) if place == p or place.startswith(p + ".")), None)
-            if path and self._always(problem, path, settings[path]):
-                out.append(f"tune.space.{problem}")
+            kind = str(path), re.sub(r"\d+", "0", problem)
+            if path and (alike[kind] >= TOLD_ALIKE or self._always(problem, path, settings[path])):
+                alike[kind] += 1
+                out += [f"tune.space.{problem}"] if alike[kind] <= TOLD_ALIKE else []
             elif place not in beside:  # one example of what does not go together
                 beside.add(place)
                 others = {p: v for p, v in settings.items() if p != path and self._helps(problem, settings, p)}
                 listed = " and ".join(f"{p} = {v!r}" for p, v in others.items())
                 tried = f" So it is beside {listed}: tie the two with `when`, or rule it out in tune.constraints." if listed else ""
                 out.append(f"tune.space.{problem}{tried}")
-        return out
+        more = {path: count - TOLD_ALIKE for (path, _), count in alike.items() if count > TOLD_ALIKE}
+        advice = "Give it a `step`, or list those that work as a choice."
+        return [
+            *out,
+            *(
+                f"tune.space.{path}: {count} more of the values of {path} that were tried are wrong in the same way. {advice}"
+                for path, count in more.items()
+            ),
+        ]
 
     def _always(self, problem: str, path: str, value: Any) -> bool:
         """Whether the value has this problem whatever stands beside it."""
@@ -131,31 +149,13 @@ def _around(space: Space, path: str, value: Any, turn: int, rng: np.random.Gener
     """Allowed settings in which `path` exists and has `value`."""
     found = 0
     for attempt in range(count * 20):
-        fixed = {path: value, **_parents(space, path, turn + attempt)}
-        settings: dict[str, Any] = {}
-        for each, dimension in space.dimensions.items():
-            u = float(rng.random())
-            if space.exists(each, settings):
-                settings[each] = fixed[each] if each in fixed else dimension.at(u)
+        above = {parent: values[(turn + attempt) % len(values)] for parent, values in needs([path], space.dimensions).items()}
+        settings = space.at(rng.random(len(space.dimensions)), {path: value, **above})
         if path in settings and space.allows(settings):
             yield settings
             found += 1
         if found == count:
             return
-
-
-def _parents(space: Space, path: str, turn: int) -> dict[str, Any]:
-    """Values of the dimensions that decide about `path`, such that it exists; `turn` goes round the choices."""
-    fixed: dict[str, Any] = {}
-    for parent, wanted in space.dimensions[path].when:
-        fitting = _fitting(space.dimensions[parent], wanted)
-        fixed |= {parent: fitting[turn % len(fitting)], **_parents(space, parent, turn)}
-    return fixed
-
-
-def _fitting(parent: Dimension, wanted: tuple[Any, ...]) -> list[Any]:
-    listed = [v for v in parent.values() or [] if any(matches(v, w) for w in wanted)]
-    return listed or list(wanted)
 
 
 def _first_points(config: RunConfig, space: Space) -> list[str]:
@@ -180,6 +180,13 @@ def _unfitting(space: Space, point: Mapping[str, Any]) -> list[str]:
                 return [f".{path}: it exists only while {parent} is {names}, and this point has {point[parent]!r}. Take it out."]
     try:
         broken = [c.text for c in space.constraints if all(path in point for _, path in c.names) and not c.holds(point)]
+        if broken:
+            return [f": it does not satisfy {' and '.join(broken)}. Change the point or the constraint."]
+        if completed(space, point):
+            return []
+        if not completed(replace(space, constraints=()), point):
+            return [f": {' and '.join(point)} are never there together, by their `when`. Make two points of it."]
     except UserError as error:
         return [f": {problem}" for problem in error.problems]
-    return [f": it does not satisfy {' and '.join(broken)}. Change the point or the constraint."] if broken else []
+    texts = "; ".join(c.text for c in space.constraints)
+    return [f": whatever it leaves open, none of {TRIED_POINTS:,} random settings satisfies {texts}. Change the point or the constraint."]

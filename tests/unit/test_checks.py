@@ -122,6 +122,21 @@ def test_a_tried_batch_must_divide_too(tiny_config: Path) -> None:
     assert told == ["distil.train.batch: 9 rows do not divide among 2 workers. Nearest batches that do: 8 or 10."]
 
 
+OPTIMIZERS = (
+    "train.optimizer: {choice: [adamw, sgd]}, train.optimizer.beta1: {uniform: [0.8, 0.9], when: {train.optimizer: adamw}},"
+    " train.optimizer.momentum: {uniform: [0.8, 0.9], when: {train.optimizer: sgd}}"
+)
+
+
+@pytest.mark.parametrize("batch", ["{int: [8, 1024]}", "{log_int: [8, 1024]}", "{int: [8, 4096], step: 5}", "{int: [8, 200]}"])
+def test_values_between_the_ends_are_tried_and_what_is_alike_is_told_thrice(tiny_config: Path, batch: str) -> None:
+    told = problems(tiny_config, f"tune.space={{train.batch: {batch}}}", layout=TWO)
+    assert all("do not divide among 2 workers" in problem for problem in told[:3])
+    assert len(told) == 4
+    assert "more of the values of train.batch that were tried are wrong in the same way" in told[3]
+    read_config(tiny_config, ["tune.space={train.batch: {int: [8, 1024], step: 2}}"], TWO)
+
+
 SWEEPS = [
     ("space: {}", ["tune.space: the space is empty", "for example train.optimizer.lr"]),
     ("space: {train.batch: {log_unifrom: [8, 16]}}", ["tune.space.train.batch", "Did you mean 'log_uniform'"]),
@@ -155,6 +170,23 @@ SWEEPS = [
         "space: {train.batch: {choice: [8, 16]}, train.epochs: {int: [1, 3]}}, constraints: [train.batch * train.epochs < 40],"
         " first_points: [{train.batch: 16, train.epochs: 3}]",
         ["tune.first_points.0: it does not satisfy train.batch * train.epochs < 40"],
+    ),
+    (
+        "space: {train.batch: {choice: [8, 16]}, train.epochs: {int: [4, 6]}}, constraints: [train.batch * train.epochs < 40],"
+        " first_points: [{train.batch: 8}, {train.batch: 16}]",
+        ["tune.first_points.1: whatever it leaves open", "train.batch * train.epochs < 40"],
+    ),
+    (
+        f"space: {{{OPTIMIZERS}}}, first_points: [{{train.optimizer.beta1: 0.8, train.optimizer.momentum: 0.9}}]",
+        ["tune.first_points.0: train.optimizer.beta1 and train.optimizer.momentum are never there together"],
+    ),
+    (
+        f"space: {{{OPTIMIZERS}}}, first_points: [{{train.optimizer: sgd, train.optimizer.beta1: 0.8}}]",
+        ["tune.first_points.0.train.optimizer.beta1: it exists only while train.optimizer is adamw, and this point has 'sgd'"],
+    ),
+    (
+        f"space: {{{OPTIMIZERS}}}, constraints: [train.optimizer == 'sgd']",
+        ["tune.space.train.optimizer.beta1: when: with tune.constraints"],
     ),
     ("trials: 4, finalists: 2, first_points: [{}]", ["tune.first_points.0: it is empty"]),
     ("scheduler: {use: asha, eta: 1}", ["tune.scheduler.eta", "1 was given"]),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heliostat.config import RunConfig, read_config
+from heliostat.config import RunConfig, as_begun, read_config
 from heliostat.core.errors import UserError
 from heliostat.core.layout import Layout, read_layout
 
@@ -36,7 +36,8 @@ class Request:
         run = read_config(self.config, self.assignments, layout, other=wrong)
         if self.name:
             run = run.model_copy(update={"name": self.name})
-        return run, layout, Path(layout.storage).expanduser().resolve() / run.name
+        root = Path(layout.storage).expanduser().resolve() / run.name
+        return as_begun(run, root), layout, root
 
 
 def _wrong_name(name: str) -> list[str]:

@@ -208,10 +208,14 @@ def _confirmation(out: Console, swept: Sweep) -> None:
 
     if swept.confirmation is None or not swept.confirmation.finalists:
         return
-    table = _table(("trial", "right"), ("mean", "right"), ("95 % interval", "left"), (f"each of the {swept.confirmation.how}", "left"))
+    beside = [(name, "right") for name in swept.confirmation.finalists[0].objectives]
+    table = _table(
+        ("trial", "right"), ("mean", "right"), ("95 % interval", "left"), *beside, (f"each of the {swept.confirmation.how}", "left")
+    )
     for one in swept.confirmation.finalists:
         interval = f"{_number(one.mean.low)} to {_number(one.mean.high)}"
-        table.add_row(str(one.trial), _number(one.mean.value), interval, " ".join(_number(v) for v in one.values))
+        means = [_number(mean) for mean in one.objectives.values()]
+        table.add_row(str(one.trial), _number(one.mean.value), interval, *means, " ".join(_number(v) for v in one.values))
     _part(out, "finalists trained again", table)
     out.print(Text(verdict(swept.confirmation, swept.metric), "bold green" if swept.confirmation.significant else "yellow"))
 

@@ -53,13 +53,13 @@ class Ledger:
         self._file.close()
 
 
-def replay(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """(events, bytes of whole lines); `RunFailed` when a line before the last one is damaged."""
+def replay(path: Path, up_to: int | None = None) -> tuple[list[dict[str, Any]], int]:
+    """(events, bytes of whole lines) of the first `up_to` bytes, None for all; `RunFailed` when a line before the last one is damaged."""
     if not path.exists():
         return [], 0
     events: list[dict[str, Any]] = []
     whole = 0
-    lines = path.read_bytes().split(b"\n")
+    lines = path.read_bytes()[:up_to].split(b"\n")
     for number, line in enumerate(lines, 1):
         event = _parse(line)
         if event is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ MANIFEST = "MANIFEST.json"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS = "predictions.npy"
 PATTERN = re.compile(r"^step-(\d{8})$")
-FORMAT = 3
+FORMAT = 4
 """Of what is in a checkpoint's folder; one of another format is as good as none."""
 
 
@@ -100,16 +100,19 @@ def unfinished(folder: Path, step: int) -> Path:
 
 
 def latest(folder: Path, *, repair: bool = True) -> Path | None:
-    """The newest valid checkpoint below `folder`; broken ones are renamed `.corrupt` when `repair` is set."""
-    found = sorted((p for p in folder.glob("step-*") if PATTERN.match(p.name)), reverse=True)
-    for checkpoint in found:
+    """The newest valid checkpoint below `folder`."""
+    return next(valid(folder, repair=repair), None)
+
+
+def valid(folder: Path, *, repair: bool = True) -> Iterator[Path]:
+    """The valid checkpoints below `folder`, newest first; broken ones are renamed `.corrupt` when `repair` is set."""
+    for checkpoint in sorted((p for p in folder.glob("step-*") if PATTERN.match(p.name)), reverse=True):
         if is_valid(checkpoint):
-            return checkpoint
-        if repair:
+            yield checkpoint
+        elif repair:
             aside = checkpoint.with_name(checkpoint.name + ".corrupt")
             shutil.rmtree(aside, ignore_errors=True)
             checkpoint.rename(aside)
-    return None
 
 
 def is_valid(checkpoint: Path) -> bool:
@@ -125,7 +128,7 @@ def is_valid(checkpoint: Path) -> bool:
 
 
 def facts(checkpoint: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint that `latest` gave."""
+    """The manifest of a checkpoint that is valid."""
     return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
 
 

@@ -12,14 +12,13 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from heliostat.core.layout import passes
-from heliostat.core.manifest import read_json
 from heliostat.engine import adapters, checkpoints, models
 from heliostat.engine.orders import ModelSource, Order
 from heliostat.engine.predict import ROWS, batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
 from heliostat.train.dividing import Footprint, own_bytes, stages
-from heliostat.train.reached import RESULT, best_step
+from heliostat.train.reached import as_of, best_step, result_of
 from heliostat.train.session import Session
 from heliostat.train.starting import trainable
 
@@ -50,7 +49,7 @@ class Training(Order):
     metric: str
     """Member of metrics that says which validated step is best."""
     settings: dict[str, Any] = {}
-    """Config path to the value that a trial tries, for whoever listens; empty for a training that is no trial."""
+    """Config path to the value that a trial tries; empty for a training that is no trial. What other settings reached is not taken."""
     zero: int | Literal["auto"] = 0
     offload: str = "none"
     memory_gb: float | None = None
@@ -104,10 +103,10 @@ class Train(Training):
     """(folder of another training, step): go on from its checkpoint there instead of from this training's own state."""
 
     def perform(self, worker: Any) -> dict[str, Any]:
-        before = read_json(self.folder / RESULT) or {"step": -1, "over": False}
-        reached, halved = worker.group.from_first((before["step"] >= self.until or before["over"], before.get("halved", 0)))
+        before = result_of(self.folder, self.settings)
+        reached, halved = worker.group.from_first((as_of(before, self.until), before.get("halved", 0)))
         if reached:
-            return read_json(self.folder / RESULT)
+            return reached
         order = self.model_copy(update={"halved": max(self.halved, halved)})  # what an earlier order had to find out is known
         session = worker.kept.get("session")
         if session is None or not session.goes_on_with(order):
@@ -128,7 +127,7 @@ class Export(Training):
     def perform(self, worker: Any) -> dict[str, Any]:
         if worker.group.rank:
             return {}
-        best = best_step(self.folder)
+        best = best_step(self.folder, self.settings, self.total)
         assert best is not None, f"no valid best step in {self.folder}"
         module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)

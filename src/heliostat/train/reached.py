@@ -2,6 +2,9 @@
 
 A kill may come between any two writes. So everything new is written first, then `result.json`, and only then does what it
 replaces go: whatever a resumed training finds belongs together.
+
+What a folder holds belongs to the settings it was made with. The ledger of a sweep may be an older copy, after which a trial has
+other settings, or is at an earlier step: nothing of before is taken for it then.
 """
 
 from __future__ import annotations
@@ -16,24 +19,43 @@ from heliostat.engine import checkpoints
 RESULT = "result.json"
 
 
-def best_step(folder: Path) -> Path | None:
-    """The checkpoint of the best step that `result.json` names; None when it is gone or not whole."""
-    result = read_json(folder / RESULT)
-    if not result or not result["best"]:
+def result_of(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the training with these settings has reached; empty for nothing, or when `result.json` is of other settings."""
+    result = read_json(folder / RESULT) or {}
+    return result if result.get("settings", {}) == settings else {}
+
+
+def as_of(result: dict[str, Any], step: int) -> dict[str, Any] | None:
+    """The result that an order until `step` had, though the training has gone on since; None when that order is not done."""
+    if not result or (result["step"] < step and not result["over"]):
         return None
-    found = checkpoints.at(folder / "best", result["best"]["step"])
+    if result["step"] <= step:
+        return result
+    curve = [point for point in result["curve"] if point["step"] <= step]
+    if not curve or curve[-1]["step"] != step:
+        return None  # no order ended there
+    bests = [best for best in result.get("bests", []) if best["step"] <= step]
+    return {**result, "step": step, "over": False, "curve": curve, "best": bests[-1] if bests else None, "bests": bests}
+
+
+def best_step(folder: Path, settings: dict[str, Any], until: int) -> Path | None:
+    """The checkpoint of the best step, up to `until`, that `result.json` names; None when it is gone or not whole."""
+    best = result_of(folder, settings).get("best")
+    if not best or best["step"] > until:
+        return None
+    found = checkpoints.at(folder / "best", best["step"])
     return found if checkpoints.is_valid(found) else None
 
 
-def newest(folder: Path) -> str | None:
-    """Name of the checkpoint that this training goes on from; None is the start."""
-    found = checkpoints.latest(folder / "latest")
-    if found is None:
-        return None
-    best = checkpoints.facts(found)["best"]
-    if best and not checkpoints.at(folder / "best", best["step"]).exists():
-        return None  # the disk budget took its best step: only the same training from its start has it again
-    return found.name
+def newest(folder: Path, settings: dict[str, Any], until: int) -> str | None:
+    """Name of the checkpoint from which the training with these settings goes on to `until`; None is the start."""
+    for found in checkpoints.valid(folder / "latest"):
+        facts = checkpoints.facts(found)
+        if facts["step"] <= until and facts.get("settings", {}) == settings:
+            best = facts["best"]
+            gone = best and not checkpoints.at(folder / "best", best["step"]).exists()
+            return None if gone else found.name  # without its best step only the same training from its start has it again
+    return None
 
 
 def settle(folder: Path, result: dict[str, Any]) -> None:

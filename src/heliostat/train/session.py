@@ -59,7 +59,8 @@ class Session:
         self.batches = batches(order.train, self.rows, order.seed, losses_N=losses_N, **share)
         self.step, self.busy_s, self._began = 0, 0.0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None
+        self.bests: list[dict[str, Any]] = []
+        """Every validated step that was the best so far."""
         self.best_weights: dict[str, Any] | None = None
         self._untold: list[tuple[int, float, float, int]] = []
         """(step, loss, lr, rows) of the steps that no event has told yet."""
@@ -104,8 +105,13 @@ class Session:
             if self.average is not None and (saved / checkpoints.WEIGHTS).exists():  # a parent's may be without: it begins here
                 self.average.load(checkpoints.weights(saved), facts["step"])
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
-            self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
+            self.bests = [] if order.parent else facts["bests"]  # the weights of a parent's best step are the parent's
         return engine
+
+    @property
+    def best(self) -> dict[str, Any] | None:
+        """The best validated step so far."""
+        return self.bests[-1] if self.bests else None
 
     def _saved(self) -> Path | None:
         """The checkpoint to go on from; None is the start."""
@@ -116,7 +122,7 @@ class Session:
             if not group.from_first(group.rank == 0 and checkpoints.is_valid(saved)):
                 raise RunFailed(f"the checkpoint '{saved}' to go on from is not there or not whole")
             return saved
-        name = group.from_first(newest(order.folder) if group.rank == 0 else None)
+        name = group.from_first(newest(order.folder, order.settings, order.until) if group.rank == 0 else None)
         return order.folder / "latest" / name if name else None
 
     def goes_on_with(self, order: Train) -> bool:
@@ -234,9 +240,8 @@ class Session:
         epoch = self.batches.progress(done.step)
         self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
         if value is not None and (self.best is None or self.metric.merit(value) > self.metric.merit(self.best["value"])):
-            self.best = {"step": done.step, "value": value}
-            if self.order.objectives:
-                self.best["objectives"] = self._measured(logits_NC)
+            measured = {"objectives": self._measured(logits_NC)} if self.order.objectives else {}
+            self.bests.append({"step": done.step, "value": value, **measured})
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
             self.best_fresh = True
@@ -274,7 +279,8 @@ class Session:
         """
         group, folder = self.worker.group, order.folder
         self.behind.wait()
-        state = {"curve": list(self.curve), "busy_s": round(self.busy_s, 3), "best": self.best}
+        state = {"curve": list(self.curve), "busy_s": round(self.busy_s, 3), "best": self.best, "bests": list(self.bests)}
+        state |= {"settings": order.settings} if order.settings else {}
         parts = []
         if self.best_fresh and self.best is not None:
             content = checkpoints.Content(weights=self.best_weights, predictions=self.best_logits_NC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from heliostat.core.errors import OptionError, UserError
 from heliostat.core.family import In
-from heliostat.core.manifest import sha256_file
+from heliostat.core.ledger import replay
 from heliostat.core.settings import Settings, unidentified
 from heliostat.tune.space import Space, parse_space
 
@@ -26,12 +27,28 @@ class WarmStart(Settings):
     settings are only tried first."""
     best: int = Field(3, ge=1)
     """With changed data: how many of its best settings are tried first."""
+    up_to: int | None = Field(None, ge=0)
+    """Bytes of its ledger that are used; None is all there are when this sweep begins, whatever the older one finds afterwards."""
 
     def identity(self) -> dict[str, Any]:
-        """What the older sweep found, and not where it lies."""
-        ledger = Path(self.run).expanduser() / "tune" / "ledger.jsonl"
-        found = sha256_file(ledger)[:16] if ledger.exists() else None
-        return {"found": found, "data": self.data, **({"best": self.best} if self.data == "changed" else {})}
+        """What the older sweep had found, and not where it lies."""
+        found = self._found(self.up_to)
+        return {"found": found, "up_to": self.up_to, "data": self.data, **({"best": self.best} if self.data == "changed" else {})}
+
+    def as_begun(self, before: dict[str, Any]) -> WarmStart:
+        """The same with what the sweep began with whose `identity` was `before`, or else with what there is now."""
+        if self.up_to is not None:
+            return self
+        recorded = before.get("up_to")
+        same = recorded is not None and before["found"] == self._found(recorded)
+        return self.model_copy(update={"up_to": recorded if same else replay(self._ledger)[1]})
+
+    @property
+    def _ledger(self) -> Path:
+        return Path(self.run).expanduser() / "tune" / "ledger.jsonl"
+
+    def _found(self, up_to: int | None) -> str | None:
+        return hashlib.sha256(self._ledger.read_bytes()[:up_to]).hexdigest()[:16] if self._ledger.exists() else None
 
 
 class Confirm(Settings):

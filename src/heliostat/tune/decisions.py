@@ -40,6 +40,8 @@ class Decisions:
         """Place of a job in `jobs` to what it gave."""
         self.settings: dict[int, dict[str, Any]] = {}
         """Trial to what it tries now."""
+        self.tried: dict[int, dict[str, Any]] = {}
+        """Trial to what its last result was tried with."""
         self.stopped = False
         self._place: dict[tuple[int, int], int] = {}
         self._known: dict[int, Told] = {}
@@ -143,6 +145,7 @@ class Decisions:
 
     def _finished(self, result: Result) -> None:
         self.results[self._place[result.trial, result.rung]] = result
+        self.tried[result.trial] = self.settings[result.trial]
         if self.lag is None:
             self._arrived.append(result)
 

@@ -1,7 +1,8 @@
 """Warm start: what an older sweep found, as far as it says something about a new one.
 
-The older sweep's ledger is read, whether that sweep finished or not. With the same data its trials are told to the sampler as
-trials of this sweep, numbered -n .. -1; with changed data its best settings are only tried first.
+The older sweep's ledger is read, whether that sweep finished or not, as far as it went when the new one began. With the same data
+its trials are told to the sampler as trials of this sweep, numbered -n .. -1; with changed data its best settings are only tried
+first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from heliostat.core.family import build, find
 from heliostat.core.ledger import replay
 from heliostat.core.manifest import read_json
 from heliostat.tune.samplers.base import Told
-from heliostat.tune.space import Space
+from heliostat.tune.space import Space, completed
 
 if TYPE_CHECKING:
     from heliostat.tune.config import WarmStart
@@ -67,7 +68,7 @@ def earlier(
         raise UserError(f"'{folder}' does not say how its sweep was set: neither {' nor '.join(RECORDS)} is whole.")
     config, inputs = record["identity"]["config"], record["identity"]["inputs"]
     older = build("tune.schedulers", config["scheduler"]).rungs()  # type: ignore[attr-defined]
-    trials = _read(folder, record)
+    trials = _read(folder, record, warm.up_to)
     if warm.data == "changed":
         return _first(warm, trials, space)
     was = (config.get("metric") or inputs["task"]["metric"], config.get("mode"))
@@ -90,10 +91,10 @@ def sweep_folder(run: str, storage: Path = Path("runs")) -> Path:
     )
 
 
-def _read(folder: Path, record: Mapping[str, Any]) -> dict[int, _Trial]:
-    """Every trial that began, from the ledger; settings it does not hold come from the manifest."""
+def _read(folder: Path, record: Mapping[str, Any], up_to: int | None) -> dict[int, _Trial]:
+    """Every trial that began, from `up_to` bytes of the ledger; settings it does not hold come from the manifest."""
     trials: dict[int, _Trial] = {}
-    for event in replay(folder / LEDGER)[0]:
+    for event in replay(folder / LEDGER, up_to)[0]:
         if event.get("event") not in ("job", "result"):
             continue
         trial = trials.setdefault(event["trial"], _Trial())
@@ -179,13 +180,13 @@ def _first(warm: WarmStart, trials: dict[int, _Trial], space: Space) -> Earlier:
 
 
 def _inside(space: Space, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `settings` that this space has; empty when the constraints forbid it."""
+    """The part of `settings` that this space has; empty when no allowed settings have it."""
     point: dict[str, Any] = {}
     for path, dimension in space.dimensions.items():
         open_ = any(parent not in settings for parent, _ in dimension.when)  # whether it exists is seen when the rest is drawn
         if path in settings and dimension.holds(settings[path]) and (open_ or space.exists(path, point)):
             point[path] = settings[path]
-    return point if space.allows(point) else {}
+    return point if completed(space, point) else {}
 
 
 def _reasons(left: Counter[str]) -> str:

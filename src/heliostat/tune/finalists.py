@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from heliostat.tune.config import Confirm
 from heliostat.tune.room import trial_name
 from heliostat.tune.running import Running
 from heliostat.tune.schedulers.base import Job
+from heliostat.tune.weighing import Weighing
 
 CONFIRM = "confirm"
 CONFIDENCE = 0.95
@@ -53,7 +55,17 @@ def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
         run.ctx.show.message(f"the budget of {run.ended} ended before each finalist was trained again twice: none is confirmed")
         return None
     share = 1.0 / (settings.folds - 1) if settings.folds else 0.0
-    return concluded(values, settings, larger_is_better=run.mode == "max", held_out_share=share)
+    return concluded(values, settings, weighing=run.weighing.deciding, held_out_share=share)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one repetition gave."""
+
+    value: float
+    """The sweep's metric at its best validated step."""
+    objectives: dict[str, float] = field(default_factory=dict)
+    """Those that have a weight or a limit, there."""
 
 
 class Repetitions:
@@ -62,8 +74,8 @@ class Repetitions:
     def __init__(self, run: Running, confirm: Confirm, numbers: list[int]):
         self.run, self.confirm, self.numbers = run, confirm, numbers
         self.count = confirm.folds or confirm.seeds or 0
-        self.values: dict[tuple[int, int], float | None] = {
-            (e["trial"], e["rep"]): e["value"] for e in run.ledger.read() if e["event"] == CONFIRM
+        self.values: dict[tuple[int, int], Measured | None] = {
+            (e["trial"], e["rep"]): _measured(e) for e in run.ledger.read() if e["event"] == CONFIRM
         }
         """By (trial, repetition); None where it diverged."""
         jobs = [Job(number, rep) for rep in range(self.count) for number in numbers]
@@ -103,38 +115,60 @@ class Repetitions:
         """A repetition is over. A finalist that diverges in one is none; any other failure fails the run, which may go on from here."""
         if reply.error is not None and reply.reason != "diverged":
             raise RunFailed(f"confirming trial {job.trial}: repetition {job.rung} failed: {reply.error}")
-        best = None if reply.error is not None else reply.value["best"]
-        value = None if best is None else float(best["value"])
+        best = (None if reply.error is not None else reply.value["best"]) or {"value": None}
+        value, numbers = best["value"], best.get("objectives", {})
         facts = {"value": value, "busy_s": reply.seconds if value is None else reply.value["busy_s"], "wall_s": round(self.run.wall_s, 3)}
-        self.run.ledger.append({"event": CONFIRM, "trial": job.trial, "rep": job.rung, **facts})
-        self.values[job.key] = value
+        event = {"event": CONFIRM, "trial": job.trial, "rep": job.rung, **facts, **({"objectives": numbers} if numbers else {})}
+        self.run.ledger.append(event)
+        self.values[job.key] = _measured(event)
         if value is None:
             self.run.ctx.show.message(f"trial {job.trial:04d} is no finalist any more: trained again, it has no value: {reply.error}")
             self._let_go()
         done, told = self.total - len(self.waiting), "diverged" if value is None else f"{value:.4f}"
         self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {told}")
 
-    def whole(self) -> dict[int, list[float]] | None:
-        """The values of each finalist that never diverged, as many as all of them have; None when that is fewer than two."""
-        left = [n for n in self.numbers if all(self.values.get((n, r), 0.0) is not None for r in range(self.count))]
+    def whole(self) -> dict[int, list[Measured]] | None:
+        """What each finalist gave that never diverged, as often as all of them did; None when that is fewer than twice."""
+        diverged = {number for (number, _), found in self.values.items() if found is None}
+        left = [number for number in self.numbers if number not in diverged]
         if not left:
             raise RunFailed("no finalist could be trained again: each diverged in one repetition. Lower the rates in tune.space.")
         made = next((r for r in range(self.count) if any((n, r) not in self.values for n in left)), self.count)
-        return {n: [float(self.values[n, r] or 0.0) for r in range(made)] for n in left} if made >= 2 else None
+        if made < 2:
+            return None
+        return {n: [found for r in range(made) if (found := self.values[n, r]) is not None] for n in left}
 
 
-def concluded(values: dict[int, list[float]], confirm: Confirm, *, larger_is_better: bool, held_out_share: float) -> Confirmation:
+def _measured(event: dict[str, Any]) -> Measured | None:
+    return None if event["value"] is None else Measured(float(event["value"]), event.get("objectives", {}))
+
+
+def concluded(found: dict[int, list[Measured]], confirm: Confirm, *, weighing: Weighing, held_out_share: float) -> Confirmation:
     """Means with intervals, best first, and whether the first is better than the second.
 
+    They are ranked as trials are, by what their means weigh: one whose means are beyond a limit is behind all that keep it.
     `held_out_share` is test rows over training rows of a fold (0 for seeds): folds share training rows, so their variance is
     corrected as Nadeau and Bengio (2003) do.
     """
-    sign = 1.0 if larger_is_better else -1.0
-    order = sorted(values, key=lambda n: (-sign * float(np.mean(values[n])), n))
-    finalists = tuple(Confirmed(trial=n, values=tuple(values[n]), mean=interval(values[n], held_out_share)) for n in order)
+    values = {n: [one.value for one in every] for n, every in found.items()}
+    means = {
+        n: {name: float(np.mean([one.objectives[name] for one in every])) for name in weighing.objectives} for n, every in found.items()
+    }
+    order = sorted(found, key=lambda n: (-weighing.value(float(np.mean(values[n])), means[n]), n))
+    finalists = tuple(
+        Confirmed(
+            trial=n,
+            values=tuple(values[n]),
+            mean=interval(values[n], held_out_share),
+            objectives=means[n],
+            within=not weighing.beyond(means[n]),
+        )
+        for n in order
+    )
     p_value = None
-    if len(order) > 1:
-        p_value = paired_p_value(np.subtract(values[order[0]], values[order[1]]), held_out_share)
+    if len(order) > 1 and finalists[0].within and finalists[1].within:
+        first, second = ([weighing.weighed(one.value, one.objectives) for one in found[n]] for n in order[:2])
+        p_value = paired_p_value(np.subtract(first, second), held_out_share)
     how: Any = "folds" if confirm.folds else "seeds"
     return Confirmation(how=how, finalists=finalists, p_value=p_value, significant=p_value is not None and p_value < confirm.alpha)
 
@@ -163,12 +197,13 @@ def export(run: Running, finalists: list[Trial]) -> list[Model]:
     """The finalists' models at their best step, exported and verified, in the order given."""
     engine, folder = run.ctx.engine, run.ctx.folder
     outs = [folder / "models" / trial_name(t.number) for t in finalists]
-    fields = [run.fields(t.number) for t in finalists]
-    lost = [own for own in fields if best_step(own["folder"]) is None]
-    for own, trial in ((own, t) for own, t in zip(fields, finalists, strict=True) if own in lost):
-        (own["folder"] / "result.json").unlink(missing_ok=True)  # its weights went with the disk budget: the same ones are made again
-        until = max(1, round(run.rungs[trial.rung - 1] * own["total"]))
-        engine.perform(Train(**own, until=until, resumable=False, threads=run.threads))
+    fields = [run.fields(t.number, run.decisions.tried[t.number]) for t in finalists]
+    for own, trial in zip(fields, finalists, strict=True):
+        until = run.steps(own, trial.rung - 1)
+        if best_step(own["folder"], own["settings"], until) is None:
+            # its weights went with the disk budget, or are of a time before the ledger was put back: the same ones are made again
+            (own["folder"] / "result.json").unlink(missing_ok=True)
+            engine.perform(Train(**own, until=until, resumable=False, threads=run.threads))
     replies = engine.perform_all([Export(**own, out=out) for own, out in zip(fields, outs, strict=True)])
     return [
         exported(own, out, reply.value, name=out.name, stage=run.ctx.name, fingerprint=f"{run.ctx.fingerprint}/best-{rank}")

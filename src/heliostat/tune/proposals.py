@@ -35,12 +35,12 @@ class Proposals:
         for attempt in range(DRAWS):
             rng = seeds.rng(self.seed, "tune", self.name, number, attempt)
             settings = self._laid_over(self.proposer.suggest(number, rng), fixed, rng)
-            if self.space.allows(settings):
+            if fixed.keys() <= settings.keys() and self.space.allows(settings):
                 return settings
         for attempt in range(RANDOM_DRAWS):
             rng = seeds.rng(self.seed, "tune", "allowed", number, attempt)
-            settings = self._laid_over(self.space.at(rng.random(len(self.space.dimensions))), fixed, rng)
-            if self.space.allows(settings):
+            settings = self.space.around(fixed, rng)
+            if fixed.keys() <= settings.keys() and self.space.allows(settings):
                 return settings
         texts = "; ".join(c.text for c in self.space.constraints)
         given = f" beside the first point {fixed}" if fixed else ""

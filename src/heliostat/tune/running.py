@@ -154,9 +154,9 @@ class Running:
         """What trial `number` tries now."""
         return self.decisions.settings[number]
 
-    def fields(self, number: int) -> dict[str, Any]:
-        """The fields of trial `number`'s orders."""
-        settings = self.settings(number)
+    def fields(self, number: int, tried: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The fields of trial `number`'s orders; `tried` are the settings, when they are not those of now."""
+        settings = tried or self.settings(number)
         if number not in self._fields or self._fields[number][0] is not settings:
             self._fields[number] = (settings, self._training(settings, trial_name(number)) | {"seed": self.seed_of(number)})
         return self._fields[number][1]
@@ -176,7 +176,7 @@ class Running:
 
     def again(self, number: int, key: str, **changes: Any) -> dict[str, Any]:
         """The fields of trial `number`'s training, to be made once more in a folder of its own."""
-        return self._training(self.settings(number), key) | {"objectives": (), **changes}
+        return self._training(self.settings(number), key) | {"objectives": self.weighing.deciding.measured, **changes}
 
     def order_for(self, job: Job) -> Train:
         """The order that brings a trial to a rung."""
@@ -184,15 +184,16 @@ class Running:
         fields = self.fields(job.trial)
         parent = None
         if job.parent is not None:
-            parent = (self.ctx.folder / trial_name(job.parent), self._steps(fields, job.rung - 1))
+            parent = (self.ctx.folder / trial_name(job.parent), self.steps(fields, job.rung - 1))
         self.ctx.show.trial(job.trial, "running", {"rung": job.rung + 1, "settings": self.settings(job.trial)})
         last = job.rung + 1 == len(self.rungs)
         keep = self.config.scheduler.exploits
         return Train(
-            **fields, until=self._steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
+            **fields, until=self.steps(fields, job.rung), resumable=not last or keep, keep_all=keep, parent=parent, threads=self.threads
         )
 
-    def _steps(self, fields: dict[str, Any], rung: int) -> int:
+    def steps(self, fields: dict[str, Any], rung: int) -> int:
+        """Steps of a trial at the end of a rung."""
         return max(1, round(self.rungs[rung] * fields["total"]))
 
     def _make_room(self, job: Job) -> None:

@@ -7,7 +7,7 @@ beside certain values of another one; settings hold the dimensions that exist, p
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ from heliostat.core.errors import OptionError, UserError, nearest, unknown
 from heliostat.tune.constraints import Constraint, parse_constraint
 
 MANY = 256
+FIRST, SPREAD = 8, 24
+"""Values, of more than can be listed, that are looked at: those after the low end, and others from all over."""
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2
+"""Its multiples, less their whole parts, are evenly spread however many they are."""
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 OPTIONS = ("step", "when")
 TRIED_POINTS = 4096
@@ -105,8 +109,15 @@ class Dimension:
         return [self.nearest(self.low + i * step) for i in range(self.steps + 1)]
 
     def examples(self) -> list[Any]:
-        """What shows whether the dimension can be tried: every value when they are few, or the two ends."""
-        return self.values() or [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+        """What shows whether the dimension can be tried: every value when they are few, else the two ends; of values in steps also the
+        first ones, among which shows what has to divide, and some from all over."""
+        if listed := self.values():
+            return listed
+        ends = [self.at(0.0), self.at(math.nextafter(1.0, 0.0))]
+        if self.step is None and not self.whole:
+            return ends
+        first = [self.nearest(self.low + i * (self.step or 1.0)) for i in range(1, FIRST + 1)]
+        return list(dict.fromkeys([*ends, *first, *(self.at(i * GOLDEN % 1.0) for i in range(1, SPREAD + 1))]))
 
 
 @dataclass(frozen=True)
@@ -123,13 +134,20 @@ class Space:
             for parent, values in self.dimensions[path].when
         )
 
-    def at(self, point: Sequence[float] | np.ndarray) -> dict[str, Any]:
-        """Settings at `point`, one number in [0, 1) per dimension; those of dimensions that do not exist there are not used."""
+    def at(self, point: Sequence[float] | np.ndarray, fixed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Settings at `point`, one number in [0, 1) per dimension, with `fixed` values in their place; those of dimensions that do not
+        exist there are not used."""
         settings: dict[str, Any] = {}
         for (path, dimension), u in zip(self.dimensions.items(), point, strict=True):
             if self.exists(path, settings):
-                settings[path] = dimension.at(float(u))
+                settings[path] = fixed[path] if fixed and path in fixed else dimension.at(float(u))
         return settings
+
+    def around(self, part: Mapping[str, Any], rng: np.random.Generator, also: Iterable[str] = ()) -> dict[str, Any]:
+        """Random settings with the values of `part`, in which its paths and those of `also` exist as far as they can together."""
+        needed = needs([*part, *also], self.dimensions)
+        above = {path: values[int(rng.integers(len(values)))] for path, values in needed.items() if values}
+        return self.at(rng.random(len(self.dimensions)), {**above, **part})
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Whether `settings` are a whole point of this space, whatever the constraints say."""
@@ -156,6 +174,25 @@ def contradictory(space: Space) -> bool:
     """Whether the constraints leave nothing: none of `TRIED_POINTS` random points is allowed. `UserError` when one cannot be worked out."""
     points = seeds.rng(0, "tune", "contradictory").random((TRIED_POINTS, len(space.dimensions)))
     return not any([space.allows(space.at(point)) for point in points])  # all of them, so that values that cannot be compared show
+
+
+def completed(space: Space, part: Mapping[str, Any], also: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Allowed settings that have all of `part` and the paths of `also`; None when none of `TRIED_POINTS` random ones is such."""
+    rng, wanted = seeds.rng(0, "tune", "completed"), {*part, *also}
+    tried = (space.around(part, rng, also) for _ in range(TRIED_POINTS))
+    return next((settings for settings in tried if wanted <= settings.keys() and space.allows(settings)), None)
+
+
+def needs(paths: Iterable[str], found: Mapping[str, Dimension]) -> dict[str, list[Any]]:
+    """Each dimension that decides about one of `paths`, with its values beside which all of them may exist."""
+    out: dict[str, list[Any]] = {}
+    waiting = list(paths)
+    while waiting:
+        for parent, wanted in found[waiting.pop()].when:
+            left = out[parent] if parent in out else found[parent].values() or list(wanted)
+            out[parent] = [value for value in left if any(matches(value, one) for one in wanted)]
+            waiting.append(parent)
+    return out
 
 
 def same(one: Any, other: Any) -> bool:
@@ -188,6 +225,13 @@ def parse_space(space: dict[str, Any], constraints: Sequence[str] = ()) -> Space
             problems += error.problems
     if not problems:
         problems += [p for path, dimension in found.items() for p in _when_problems(path, dimension, found)]
+    if not problems:
+        problems += [
+            f"{path}: when: it can never exist, for no value of {parent} fits all that it hangs on. It can be: {told(found[parent])}."
+            for path in found
+            for parent, values in needs([path], found).items()
+            if not values
+        ]
     if problems:
         raise OptionError(problems)
     parsed = []

@@ -100,11 +100,13 @@ def told(run: Running, done: list[Trial], models: list[Model], confirmation: Con
 
 
 def trials_of(run: Running) -> list[Trial]:
-    """Every trial that has a result, in its final state: one that was not promoted is stopped."""
+    """Every trial that has a result, in its final state and with the settings it had then: one that was not promoted is stopped."""
     final_states = {"running": "stopped", "paused": "stopped"}
     ended = [t for t in run.standings.trials.values() if t.rung or t.state == "failed"]
     return [
-        Trial.model_validate(t.model_dump(exclude={"reason"}) | {"state": final_states.get(t.state, t.state)})
+        Trial.model_validate(
+            t.model_dump(exclude={"reason"}) | {"state": final_states.get(t.state, t.state), "settings": run.decisions.tried[t.number]}
+        )
         for t in sorted(ended, key=lambda t: t.number)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from heliostat.artifacts import Scores, Trial
@@ -39,6 +39,11 @@ class Weighed:
     weight: float | None
     limit: float | None
 
+    @property
+    def decides(self) -> bool:
+        """Whether it has a part in the ranking, and not only in the Pareto front."""
+        return self.weight is not None or self.limit is not None
+
     def gain(self, number: float) -> float:
         """What the number adds to the sweep's value."""
         sign = 1.0 if self.mode == "max" else -1.0
@@ -60,9 +65,21 @@ class Weighing:
 
     def value(self, metric: float, numbers: dict[str, float]) -> float:
         """What trials are ranked by, larger is better; beyond a limit the value is below every allowed one."""
-        value = (metric if self.mode == "max" else -metric) + sum(o.gain(numbers[name]) for name, o in self.objectives.items())
-        beyond = sum(o.beyond(numbers[name]) for name, o in self.objectives.items())
+        value, beyond = self.weighed(metric, numbers), self.beyond(numbers)
         return value if not beyond else value - BEYOND * (1.0 + beyond)
+
+    def weighed(self, metric: float, numbers: dict[str, float]) -> float:
+        """The value, limits left out."""
+        return (metric if self.mode == "max" else -metric) + sum(o.gain(numbers[name]) for name, o in self.objectives.items())
+
+    def beyond(self, numbers: dict[str, float]) -> float:
+        """How far it is beyond limits, all together; 0 within them."""
+        return sum(o.beyond(numbers[name]) for name, o in self.objectives.items())
+
+    @property
+    def deciding(self) -> Weighing:
+        """The same without the objectives that have neither a weight nor a limit."""
+        return replace(self, objectives={name: o for name, o in self.objectives.items() if o.decides})
 
     @property
     def directions(self) -> dict[str, Literal["max", "min"]]:

@@ -177,6 +177,13 @@ def test_what_is_not_significant_is_said(sample, full):
     assert "no second finalist" in verdict(alone, "accuracy")
     unknown = sample.confirmation({6: (0.97,), 2: (0.9,)}, p_value=None)
     assert "cannot be said" in verdict(unknown, "accuracy")
+    first, second = unknown.finalists
+    beyond = [one.model_copy(update={"objectives": {"latency": ms}, "within": False}) for one, ms in ((first, 12.0), (second, 9.0))]
+    within = first.model_copy(update={"objectives": {"latency": 5.0}})
+    told = verdict(unknown.model_copy(update={"finalists": (within, beyond[1])}), "accuracy")
+    assert told.startswith("Trial 6 is the best one within the limits of tune.objectives; trial 2 is beyond them (accuracy 0.970")
+    assert "latency" in told
+    assert "No finalist is within" in verdict(unknown.model_copy(update={"finalists": tuple(beyond)}), "accuracy")
 
 
 def test_expected_against_spent(full):

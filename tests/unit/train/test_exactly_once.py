@@ -115,7 +115,7 @@ def test_a_resume_at_the_end_of_an_epoch_costs_what_one_at_its_beginning_costs(g
 def final(folder):
     result = json.loads((folder / "result.json").read_text())
     del result["busy_s"]
-    best = reached.best_step(folder)
+    best = reached.best_step(folder, {}, 8)
     return result, checkpoints.weights(best), np.load(folder / "valid.npy")
 
 
@@ -151,7 +151,7 @@ def as_if_by(world, checkpoint):
             return [[checkpoints._told(path) for path in files.iterdir()]]
 
     facts = checkpoints.facts(checkpoint)
-    kept = {key: facts[key] for key in ("curve", "busy_s", "best")}
+    kept = {key: facts[key] for key in ("curve", "busy_s", "best", "bests")}
     save(checkpoint.parent, facts["step"], states=parts[0], facts=kept, group=All())
 
 
@@ -264,10 +264,10 @@ def test_a_best_step_that_was_never_finished_is_not_exported(ground, worker, tmp
     """A kill left a later best step behind, which the resumed training (other workers, other rounding) did not find to be the best."""
     given = fields(ground, tmp_path / "training", batch=6, validate_every=0.5)
     Train(**given, until=4).perform(worker())
-    best = reached.best_step(given["folder"])
+    best = reached.best_step(given["folder"], {}, 8)
     wrong = {name: torch.zeros_like(value) for name, value in checkpoints.weights(best).items()}
     save(given["folder"] / "best", 99, weights=wrong, facts={}, group=Group())
-    assert reached.best_step(given["folder"]) == best
+    assert reached.best_step(given["folder"], {}, 8) == best
     Export(**given, out=tmp_path / "model").perform(worker())
     Train(**given, until=6).perform(worker())
     assert not checkpoints.at(given["folder"] / "best", 99).exists()

@@ -17,6 +17,7 @@ from heliostat.train import session
 from heliostat.train.batching import interval
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
+from heliostat.train.reached import best_step
 
 TOTAL = 8
 
@@ -192,8 +193,41 @@ def test_what_is_reached_is_not_done_again(ground, worker, tmp_path):
     given = Train(**fields(ground, tmp_path), until=4).perform(worker())
     gang = worker()
     gang.models = None  # nothing may be opened
-    assert Train(**fields(ground, tmp_path), until=2).perform(gang) == given
+    assert Train(**fields(ground, tmp_path), until=4).perform(gang) == given
     assert gang.posted == []
+
+
+def test_what_was_reached_on_the_way_is_told_as_it_was_then(ground, worker, tmp_path):
+    gang = worker()
+    given = [Train(**fields(ground, tmp_path), until=until).perform(gang) for until in (2, 4, 6)]
+    gang = worker()
+    gang.models = None
+    again = [Train(**fields(ground, tmp_path), until=until).perform(gang) for until in (2, 4, 6)]
+    for one, other in zip(given, again, strict=True):
+        assert {**one, "busy_s": 0} == {**other, "busy_s": 0}
+
+
+def test_a_step_that_was_not_validated_on_the_way_is_trained_again_from_before_it(ground, worker, tmp_path, uninterrupted):
+    Train(**fields(ground, tmp_path / "parts"), until=6).perform(worker())
+    given = Train(**fields(ground, tmp_path / "parts"), until=3).perform(gang := worker())
+    assert (given["step"], [point["step"] for point in given["curve"]]) == (3, [2, 3])
+    assert told(gang, "began")[0]["step"] == 0
+    Train(**fields(ground, tmp_path / "other"), until=3).perform(worker())
+    assert_same(reached(tmp_path / "parts"), reached(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("until", [2, 4, TOTAL])
+def test_what_other_settings_have_reached_is_not_taken(ground, worker, tmp_path, until):
+    own, theirs = ({"settings": {"train.optimizer.lr": lr}} for lr in (1e-2, 1e-3))
+    for end in (2, 4):
+        Train(**fields(ground, tmp_path / "one", optimizer={"use": "adamw", "lr": 1e-3}), until=end, **theirs).perform(worker())
+    assert best_step(tmp_path / "one", {}, 4) is best_step(tmp_path / "one", own["settings"], 4) is None
+    assert best_step(tmp_path / "one", theirs["settings"], 4) is not None
+    for folder in ("one", "other"):
+        Train(**fields(ground, tmp_path / folder), until=2, **own).perform(worker())
+        Train(**fields(ground, tmp_path / folder), until=until, **own).perform(worker())
+    assert_same(reached(tmp_path / "one"), reached(tmp_path / "other"))
+    assert len(list((tmp_path / "one" / "latest").iterdir())) == 1
 
 
 def test_only_the_newest_and_the_best_checkpoints_stay(ground, worker, tmp_path):

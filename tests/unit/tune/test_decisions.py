@@ -170,6 +170,24 @@ def test_a_sweep_that_is_killed_again_and_again_ends(kind):
     assert rounds > 5
 
 
+@pytest.mark.parametrize("failing", [True, False])
+def test_a_job_that_fails_or_is_lost_leaves_no_imaginary_slot_taken(failing):
+    """A failure shows when its share has passed by the clock, as a value would; afterwards all places are used again."""
+    decisions = decide(Asha(decision_lag=3, first=1.0), 40, [], lambda event: None)
+    running = [decisions.next() for _ in range(4)]
+    for _ in range(5):
+        for job in running:
+            if failing:
+                decisions.finish(job, None, {})
+            else:
+                decisions.requeue(job)
+        assert decisions.running == 0
+        running = [decisions.next() for _ in range(4)]
+        assert None not in running
+        assert decisions.next() is None
+        assert len(decisions._clock) == 4
+
+
 def test_without_a_lag_a_sweep_is_as_wide_as_its_slots_and_every_trial_runs(kind):
     for scheduler in (kind(decision_lag=None), Full()):
         for seed in range(3):

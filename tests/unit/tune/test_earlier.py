@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from heliostat.commands.request import Request
 from heliostat.config import read_config
 from heliostat.core.errors import UserError
 from heliostat.core.ledger import Ledger
+from heliostat.core.manifest import write_json
 from heliostat.tune.config import TuneConfig, WarmStart
 from heliostat.tune.earlier import Earlier, earlier, sweep_folder
 
@@ -134,3 +136,32 @@ def test_a_config_finds_the_older_run_in_the_storage(tiny_config: Path, tmp_path
     assert run.tune.warm_start.run == str(tmp_path / "store" / "old")
     with pytest.raises(UserError, match=r"tune.warm_start: 'odl' is no run. Did you mean 'old'"):
         read_config(tiny_config, [space, "tune.warm_start={run: odl}"], layout)
+
+
+def test_what_a_sweep_began_with_stays_when_the_older_one_goes_on(tiny_config: Path, tmp_path: Path) -> None:
+    older = write_sweep(tmp_path / "store" / "old", RESULTS)
+    space = "tune.space={train.optimizer.lr: {log_uniform: [1.0e-4, 1.0e-2]}, train.batch: {choice: [8, 16]}}"
+
+    def asked(name: str, run: str = "old") -> tuple[WarmStart, dict[str, Any], int]:
+        request = Request(tiny_config, assignments=(space, f"tune.warm_start={{run: {run}}}"), name=name, storage=tmp_path / "store")
+        run_config, _, root = request.resolve()
+        assert run_config.tune
+        warm = run_config.tune.warm_start
+        assert warm
+        told = earlier(warm, run_config.tune.searched(), metric="accuracy", rungs=RUNGS).trials
+        (root / "tune").mkdir(parents=True, exist_ok=True)
+        if not (root / "tune" / "stage.json").exists():
+            write_json(root / "tune" / "stage.json", {"identity": {"config": {"warm_start": warm.identity()}}})
+        return warm, warm.identity(), len(told)
+
+    began = asked("new")
+    ledger = Ledger(older / "tune" / "ledger.jsonl")
+    ledger.append({"event": "result", "trial": 4, "rung": 0, "value": 0.9})
+    ledger.close()
+    assert asked("new") == began
+    later = asked("later")
+    assert (began[2], later[2]) == (4, 5)
+    assert later[1]["found"] != began[1]["found"]
+    write_sweep(tmp_path / "store" / "another", RESULTS, [*TRIALS, (3e-3, 8)])
+    assert asked("new", "another")[1]["found"] != began[1]["found"], "another sweep is another one"
+    assert asked("new", "another")[0].up_to == (tmp_path / "store/another/tune/ledger.jsonl").stat().st_size

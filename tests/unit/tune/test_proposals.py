@@ -59,7 +59,14 @@ def test_what_exists_only_beside_a_fixed_value_is_drawn_and_what_does_not_goes()
 
 
 def stubborn_with_seed(seed):
-    return Proposals(Stubborn(), SPACE, 8, seed, [{"net": "adam", "net.momentum": 0.1}])
+    return Proposals(Stubborn(), SPACE, 8, seed, [{"net": "adam"}])
+
+
+def test_what_a_first_point_hangs_on_is_drawn_such_that_it_exists():
+    for seed in range(5):
+        settings = Proposals(Stubborn(), SPACE, 8, seed, [{"net.beta": 2.5}]).settings(0)
+        assert settings.keys() == {"lr", "net", "net.beta"}
+        assert (settings["net"], settings["net.beta"]) == ("adam", 2.5)
 
 
 def test_a_first_point_reaches_the_same_settings_again():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heliostat.core.errors import UserError
-from heliostat.tune.space import Dimension, contradictory, parse_space
+from heliostat.tune.space import Dimension, completed, contradictory, parse_space
 
 U = (np.arange(4000) + 0.5) / 4000
 """Evenly spaced numbers: what they give is the distribution itself, without sampling noise."""
@@ -101,6 +101,19 @@ def test_a_value_that_may_not_be_tried(spec, value):
     assert not only(spec).holds(value)
 
 
+@pytest.mark.parametrize("spec", [{"int": [8, 1024]}, {"log_int": [1, 10**6]}, {"uniform": [0, 1], "step": 0.001}])
+def test_examples_of_many_values_are_the_ends_the_first_ones_and_some_from_all_over(spec):
+    dimension = only(spec)
+    examples = dimension.examples()
+    assert examples[:2] == [dimension.low, dimension.high]
+    assert examples[2:4] == [dimension.nearest(dimension.low + i * (dimension.step or 1)) for i in (1, 2)]
+    assert all(map(dimension.holds, examples))
+    assert 25 < len(set(examples)) == len(examples) < 50
+    places = np.array([dimension.place(value) for value in examples])
+    assert np.histogram(places, bins=8, range=(0, 1))[0].min() >= 2
+    assert only({"uniform": [0, 1]}).examples() == [0, 1]
+
+
 def test_choice_takes_each_one_equally_and_as_it_is():
     options = [{"use": "linear"}, "cosine", None, 0.5]
     given = values({"choice": options})
@@ -188,6 +201,13 @@ def test_settings_that_are_not_of_this_space_are_told_by_path():
     assert "uniform 0 to 1" in told[1]
 
 
+ONE_OF = {
+    "net": {"choice": ["sgd", "adam"]},
+    "net.momentum": {"int": [1, 2], "when": {"net": "sgd"}},
+    "net.beta": {"int": [1, 2], "when": {"net": "adam"}},
+}
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -197,6 +217,8 @@ def test_settings_that_are_not_of_this_space_are_told_by_path():
         ({"a": {"int": [1, 2], "when": {"b": 0.5}}, "b": {"uniform": [0, 1]}}, "never exactly one value"),
         ({"a": {"int": [1, 2], "when": {"b": 1}}, "b": {"int": [1, 2], "when": {"a": 1}}}, "depends on itself, through a and b"),
         ({"a": {"choice": [1, 2], "when": {"a.b": 1}}, "a.b": {"int": [1, 2]}}, "depends on itself"),
+        (ONE_OF | {"both": {"int": [1, 2], "when": {"net.momentum": 1, "net.beta": 1}}}, "both: when: it can never exist"),
+        (ONE_OF | {"both": {"int": [1, 2], "when": {"net.momentum": 1, "net": "adam"}}}, "no value of net fits all that it hangs on"),
     ],
 )
 def test_a_wrong_condition_is_refused(spec, said):
@@ -213,6 +235,16 @@ def test_constraints_are_parsed_with_the_space_and_their_problems_listed_at_once
     with pytest.raises(UserError) as caught:
         parse_space(spec, ["a < c", "a < b", "a <"])
     assert ["c" in caught.value.problems[0], len(caught.value.problems)] == [True, 2]
+
+
+def test_parts_of_settings_that_can_be_completed():
+    space = parse_space(ONE_OF | {"size": {"int": [1, 900]}, "head": {"int": [1, 2], "when": {"size": 17}}}, ["size + net.beta < 30"])
+    for part in ({}, {"net.beta": 2}, {"head": 1}, {"head": 1, "net.momentum": 2}, {"size": 800, "net": "sgd"}):
+        assert completed(space, part), part
+    for part in ({"net.beta": 2, "net.momentum": 1}, {"net": "sgd", "net.beta": 1}, {"size": 18, "head": 1}, {"size": 800, "net": "adam"}):
+        assert not completed(space, part), part
+    assert completed(space, {"size": 17}, ["head", "net.beta"])
+    assert not completed(space, {"size": 18}, ["head"])
 
 
 @pytest.mark.parametrize(("constraints", "none"), [([], False), (["a > 0.99"], False), (["a > 0.5", "a < 0.4"], True)])

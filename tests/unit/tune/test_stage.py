@@ -7,14 +7,16 @@ import pytest
 from heliostat.artifacts import Corpus
 from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.layout import Layout
+from heliostat.core.manifest import write_json
 from heliostat.core.progress import Progress
+from heliostat.engine import checkpoints
 from heliostat.engine.orders import ModelSource, Reply
 from heliostat.tasks.config import ModelConfig
 from heliostat.tasks.text_classification import TextClassification
 from heliostat.train.config import TrainConfig
 from heliostat.tune import finalists, running, stage
 from heliostat.tune.config import Confirm, TuneConfig
-from heliostat.tune.finalists import concluded
+from heliostat.tune.finalists import Measured, concluded
 from heliostat.tune.running import Ground, Running
 from heliostat.tune.schedulers.base import Job
 from heliostat.tune.trial import Sections
@@ -215,7 +217,7 @@ def test_a_finalist_that_diverges_when_it_is_trained_again_is_none(sweeping):
     assert [wanted.next() for _ in range(4)] == [Job(1, 0), Job(1, 1), Job(1, 2), None]
     for rep, value in enumerate((0.5, 0.7, 0.6)):
         wanted.record(Job(1, rep), good(value))
-    assert wanted.whole() == {1: [0.5, 0.7, 0.6]}
+    assert wanted.whole() == {1: [Measured(0.5), Measured(0.7), Measured(0.6)]}
     again = finalists.Repetitions(run, run.config.confirm, [4, 1])
     assert again.done
     assert again.whole() == wanted.whole()
@@ -232,7 +234,24 @@ def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(s
     assert wanted.whole() is None
     wanted.record(Job(1, 1), good(0.4))
     wanted.record(Job(4, 2), good(0.5))
-    assert wanted.whole() == {4: [0.1, 0.3], 1: [0.2, 0.4]}
+    assert wanted.whole() == {4: [Measured(0.1), Measured(0.3)], 1: [Measured(0.2), Measured(0.4)]}
+
+
+def test_a_confirmation_measures_what_decides_and_remembers_it(sweeping):
+    run = sweeping(confirm={"seeds": 2}, objectives=[{"use": "latency", "limit": 9.0}, "parameters"], scheduler="full")
+    reply = good(0.9)
+    reply.value["best"]["objectives"] = {"latency": 7.0, "parameters": 3.0}
+    record(run, [reply, reply])
+    wanted = finalists.Repetitions(run, run.config.confirm, [1])
+    order = wanted.order_for(Job(1, 0))
+    assert [objective.name() for objective in order.objectives] == ["latency"]
+    for rep, ms in enumerate((8.0, 11.0)):
+        reply = good(0.5)
+        reply.value["best"]["objectives"] = {"latency": ms}
+        wanted.record(Job(1, rep), reply)
+    told = finalists.confirm(run, [trial for trial in stage.trials_of(run) if trial.number == 1])
+    assert told.finalists[0].objectives == {"latency": 9.5}
+    assert not told.finalists[0].within
 
 
 def test_no_finalist_is_left_when_all_diverge(sweeping):
@@ -273,13 +292,30 @@ def test_finalists_are_the_best_trials_and_ties_go_to_the_lower_number(sweeping,
     record(run, [good(0.5), good(0.9), bad(), good(0.9), good(0.6)])
     run.ctx.engine = SimpleNamespace(perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2}) for _ in orders])
     monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: (own["key"], said["name"], said["fingerprint"]))
-    monkeypatch.setattr(finalists, "best_step", lambda folder: folder)
+    monkeypatch.setattr(finalists, "best_step", lambda folder, settings, until: folder)
     best = finalists.ranked(stage.trials_of(run))[:3]
     assert finalists.export(run, best) == [
         ("mark/trial-0001", "trial-0001", "mark/best-0"),
         ("mark/trial-0003", "trial-0003", "mark/best-1"),
         ("mark/trial-0004", "trial-0004", "mark/best-2"),
     ]
+
+
+def test_a_trial_whose_next_job_never_ran_ends_with_the_settings_of_its_result(sweeping, monkeypatch):
+    run = sweeping(trials=4, finalists=4, scheduler={"use": "pbt", "iterations": 3})
+    record(run, [good(0.1), good(0.9), good(0.8), good(0.7)])
+    job = next(job for _ in range(4) if (job := run.decisions.next()).parent is not None)  # the worst one copies another
+    run.decisions.requeue(job)
+    run.decisions.stop()  # the budget is reached
+    (ended,) = (trial for trial in stage.trials_of(run) if trial.number == job.trial)
+    begun = next(event["settings"] for event in run.ledger.read() if event["event"] == "job" and event["trial"] == job.trial)
+    assert ended.settings == begun != run.settings(job.trial)
+    exported = []
+    run.ctx.engine = SimpleNamespace(perform_all=lambda orders: exported.extend(orders) or [Reply(value={"params": 1, "bytes": 2})])
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
+    monkeypatch.setattr(finalists, "best_step", lambda folder, settings, until: folder)
+    finalists.export(run, [ended])
+    assert exported[0].settings == begun
 
 
 def test_a_finalist_whose_weights_were_given_up_for_disk_is_made_again(sweeping, monkeypatch):
@@ -310,7 +346,8 @@ def test_the_confirmation_is_spent_and_is_no_part_of_the_sweeps_times(sweeping):
     again = sweeping(scheduler="full", trials=2)
     again.ctx.layout, again.ctx.folder = run.ctx.layout, run.ctx.folder
     assert again.wall_s >= 90.0
-    confirmation = concluded({1: [0.5, 0.6], 0: [0.4, 0.5]}, Confirm(seeds=2), larger_is_better=True, held_out_share=0.0)
+    found = {1: [Measured(0.5), Measured(0.6)], 0: [Measured(0.4), Measured(0.5)]}
+    confirmation = concluded(found, Confirm(seeds=2), weighing=again.weighing, held_out_share=0.0)
     told = stage.told(again, stage.trials_of(again), [], confirmation, spent_s=120.0, slots=2)
     assert (told.spent.wall_s, told.spent.cost, told.spent.trainings) == (120.0, 120.0, 2 + 4)
     assert 30.0 <= told.wall_s < 40.0
@@ -372,3 +409,20 @@ def test_only_what_the_finalists_need_is_kept(sweeping, tmp_path):
     stage.forget_others(run, [SimpleNamespace(name="trial-0001")])
     left = sorted(str(p.relative_to(tmp_path / "tune")) for p in (tmp_path / "tune").rglob("*"))
     assert left == ["ledger.jsonl", "optuna.db", "trial-0001", "trial-0001/valid.npy"]
+
+
+@pytest.mark.parametrize("best", [{"step": 3, "settings": {}}, {"step": 9, "settings": None}, {"step": 3, "settings": None}])
+def test_weights_of_other_settings_or_of_a_later_step_are_no_finalists(sweeping, monkeypatch, best):
+    """As they are when an older copy of the ledger was put back."""
+    run = sweeping(finalists=1, scheduler={"use": "asha", "decision_lag": 0})
+    record(run, [good(0.5), good(0.8), good(0.9, 8)])
+    own = run.fields(1)
+    result = {"step": 16, "over": False, "best": {"step": best["step"], "value": 0.9}}
+    settings = own["settings"] if best["settings"] is None else {"train.optimizer.lr": 1.0}
+    write_json(own["folder"] / "result.json", {**result, "settings": settings})
+    monkeypatch.setattr(checkpoints, "is_valid", lambda checkpoint: True)
+    monkeypatch.setattr(finalists, "exported", lambda own, out, value, **said: own["key"])
+    performed = []
+    run.ctx.engine = SimpleNamespace(perform=performed.append, perform_all=lambda orders: [Reply(value={"params": 1, "bytes": 2})])
+    finalists.export(run, finalists.ranked(stage.trials_of(run))[:1])
+    assert [order.until for order in performed] == ([] if best == {"step": 3, "settings": None} else [8])

@@ -41,7 +41,14 @@ def verdict(found: Confirmed, metric: str) -> str:
     if not others:
         return f"Trial {first.trial} was trained again on {repeated}; there is no second finalist to compare it with."
     second = others[0]
-    means = f"{words(metric)} {score(first.mean.value)} against {score(second.mean.value)} over {repeated}"
+    beside = [f", {words(name)} {score(value)} against {score(second.objectives[name])}" for name, value in first.objectives.items()]
+    means = f"{words(metric)} {score(first.mean.value)} against {score(second.mean.value)}{''.join(beside)} over {repeated}"
+    if first.within and not second.within:
+        return f"Trial {first.trial} is the best one within the limits of tune.objectives; trial {second.trial} is beyond them ({means})."
+    if not first.within:
+        return (
+            f"No finalist is within the limits of tune.objectives; trial {first.trial} is nearest, before trial {second.trial} ({means})."
+        )
     if found.p_value is None:
         return f"Trial {first.trial} is ahead of trial {second.trial} ({means}); whether that is chance cannot be said."
     if found.significant:
@@ -56,7 +63,8 @@ def _table(sweep: Sweep, found: Confirmed) -> str:
     trials = {t.number: t for t in sweep.trials}
     place = {t.number: i + 1 for i, t in enumerate(ranked(sweep))}
     names = ("trial", "mean", "95 % interval", "in the sweep", "change", "rank in the sweep", f"each of the {found.how}")
-    columns = [Column(name) for name in names]
+    beside = [words(name) for name in found.finalists[0].objectives]
+    columns = [Column(name) for name in (*names, *beside)]
     rows = []
     for one in found.finalists:
         before = trials[one.trial].best if one.trial in trials else None
@@ -69,6 +77,7 @@ def _table(sweep: Sweep, found: Confirmed) -> str:
                 plain(change(None if before is None else one.mean.value - before)),
                 plain(str(place.get(one.trial, "–")), place.get(one.trial, "")),
                 plain(", ".join(score(v) for v in one.values)),
+                *(plain(score(mean), mean) for mean in one.objectives.values()),
             ]
         )
     caption = f"{plural(len(rows), 'finalist')}, best first. The best of many is partly luck: a mean below the sweep's number is usual."

@@ -104,12 +104,13 @@ class Train(Training):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         before = result_of(self.folder, self.settings)
-        reached, halved = worker.group.from_first((as_of(before, self.until), before.get("halved", 0)))
+        found = (as_of(before, self.until), before.get("halved", 0), before.get("step", 0))
+        reached, halved, farthest = worker.group.from_first(found)
         if reached:
             return reached
         order = self.model_copy(update={"halved": max(self.halved, halved)})  # what an earlier order had to find out is known
         session = worker.kept.get("session")
-        if session is None or not session.goes_on_with(order):
+        if session is None or not session.goes_on_with(order, farthest):
             worker.drop()
             session = worker.kept["session"] = Session(order, worker)
         return session.advance(order)

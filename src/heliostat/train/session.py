@@ -125,11 +125,11 @@ class Session:
         name = group.from_first(newest(order.folder, order.settings, order.until) if group.rank == 0 else None)
         return order.folder / "latest" / name if name else None
 
-    def goes_on_with(self, order: Train) -> bool:
-        """Whether what is in memory is where `order` begins."""
+    def goes_on_with(self, order: Train, farthest: int) -> bool:
+        """Whether what is in memory is where `order` begins; another gang may have brought the training to step `farthest` since."""
         mine = self.order
         same = mine.key == order.key and mine.train == order.train and mine.halved == order.halved
-        return same and order.parent is None and self.step <= order.until
+        return same and order.parent is None and farthest <= self.step <= order.until
 
     def updates(self, order: Train) -> Iterator[StepDone]:
         """Make updates up to `order.until`, yielding after each; nothing is validated or saved."""

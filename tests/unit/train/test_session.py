@@ -263,8 +263,8 @@ def test_a_validation_without_a_value_is_the_worst_and_the_training_goes_on(grou
     assert Train(**given, until=2).perform(gang)["best"] is None
     Train(**given, until=4).perform(worker())  # from disk
     result = Train(**given, until=TOTAL).perform(gang)
-    assert [point["value"] is None for point in result["curve"]] == [True, False, False, False]
-    assert result["best"]["value"] == max(point["value"] for point in result["curve"][1:])
+    assert [point["value"] is None for point in result["curve"]] == [True, True, False, False]
+    assert result["best"]["value"] == max(point["value"] for point in result["curve"][2:])
     assert told(gang, "valid")[0]["value"] is None
 
 
@@ -320,6 +320,18 @@ def test_what_goes_on_from_another_training_is_not_saved_in_the_middle(ground, w
     with pytest.raises(Stopped, match="stopped at step 6"):
         given.perform(ToldToLeave(worker(), 5))
     assert not (tmp_path / "own" / "latest").exists()
+
+
+def test_a_gang_does_not_go_on_from_what_another_has_since_replaced(ground, worker, tmp_path):
+    """As in population training: a trial is held here at step 2, copies another one elsewhere, and comes back with its old settings."""
+    Train(**fields(ground, tmp_path / "parent", optimizer={"use": "adamw", "lr": 5e-3}), until=4, keep_all=True).perform(worker())
+    own, held = fields(ground, tmp_path / "own") | {"key": "own"}, worker()
+    Train(**own, until=2, keep_all=True).perform(held)
+    Train(**own, until=6, keep_all=True, parent=(tmp_path / "parent", 4)).perform(worker())
+    copied = Train(**own, until=TOTAL, keep_all=True).perform(held)
+    assert told(held, "began")[-1]["step"] == 6
+    alone = fields(ground, tmp_path / "alone") | {"key": "alone"}
+    assert Train(**alone, until=TOTAL, parent=(tmp_path / "parent", 4)).perform(worker())["curve"][-1] == copied["curve"][-1]
 
 
 @pytest.fixture

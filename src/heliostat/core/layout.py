@@ -31,7 +31,7 @@ class Layout(Settings):
     cpus_per_worker: float = Field(1, gt=0)
     """CPUs each worker reserves; also its torch threads."""
     gpus_per_worker: float = Field(0, ge=0)
-    """GPUs each worker reserves."""
+    """GPUs each worker reserves: one, or for a training's only worker a part of one."""
     gangs: int | Literal["auto"] = "auto"
     """Trainings side by side in a sweep; "auto" is as many as the cluster holds."""
     zero: Literal["auto", 0, 1, 2, 3] = "auto"

@@ -182,6 +182,7 @@ def _device(gpu: bool) -> str:
 
     device = ray.train.torch.get_device()
     torch.cuda.set_device(device)
+    os.environ["LOCAL_RANK"] = str(device.index)  # the device DeepSpeed takes; ranks may be ordered otherwise than the GPUs that are seen
     return str(device)
 
 

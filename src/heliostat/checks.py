@@ -58,8 +58,9 @@ def _layout(config: RunConfig, layout: Layout) -> list[str]:
     found, share = [], layout.gpus_per_worker
     if layout.offload != "none" and (layout.zero == 0 or share == 0):
         found.append("layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.")
-    if share > 1 and share % 1:
-        found.append(f"layout.gpus_per_worker: {share:g} is neither a part of one GPU nor a whole number of them. Use {int(share)}.")
+    if share > 1:
+        told = f"{share:g} asked for, and a worker computes on one GPU. Use 1 and workers: {int(layout.workers * share)}"
+        found.append(f"layout.gpus_per_worker: {told}.")
     elif 0 < share < 1 and layout.workers > 1:
         found.append(f"layout.gpus_per_worker: {layout.workers} workers of one training cannot share a GPU (NCCL). Use 1, or workers: 1.")
     return [*found, *layout.check_room()]

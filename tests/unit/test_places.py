@@ -46,5 +46,15 @@ def test_one_gpu_of_a_training_is_shared_by_one_worker_only(tiny_config: Path) -
     run = read_config(tiny_config)
     shared = Layout(address="auto", workers=2, gpus_per_worker=0.5)
     assert any("layout.gpus_per_worker: 2 workers" in p for p in problems(run, shared))
-    assert any("whole number" in p for p in problems(run, Layout(address="auto", gpus_per_worker=1.5)))
     assert problems(run, Layout(address="auto", gpus_per_worker=0.5)) == []
+
+
+@pytest.mark.parametrize(("workers", "share", "instead"), [(1, 1.5, 1), (1, 2, 2), (2, 2, 4), (2, 1.5, 3)])
+def test_a_worker_has_one_gpu(tiny_config: Path, workers: int, share: float, instead: int) -> None:
+    from heliostat.checks import problems
+    from heliostat.config import read_config
+    from heliostat.core.layout import Layout
+
+    (told,) = problems(read_config(tiny_config), Layout(address="auto", workers=workers, gpus_per_worker=share))
+    assert told == f"layout.gpus_per_worker: {share:g} asked for, and a worker computes on one GPU. Use 1 and workers: {instead}."
+    assert problems(read_config(tiny_config), Layout(address="auto", workers=workers, gpus_per_worker=1)) == []

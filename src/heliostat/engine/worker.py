@@ -30,7 +30,7 @@ class Worker:
         from heliostat.engine.models import Store
 
         self.group, self.mailbox, self.name = group, mailbox, name
-        self.models = Store()
+        self.models = Store(group.pulse.opens)
         self.life = 0
         """Which of the gang's groups it belongs to."""
         self.kept: dict[str, Any] = {}
@@ -182,6 +182,7 @@ def _device(gpu: bool) -> str:
 
     device = ray.train.torch.get_device()
     torch.cuda.set_device(device)
+    os.environ["LOCAL_RANK"] = str(device.index)  # the device DeepSpeed takes; ranks may be ordered otherwise than the GPUs that are seen
     return str(device)
 
 

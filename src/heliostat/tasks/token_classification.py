@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 from heliostat.core.errors import UserError
 from heliostat.core.tags import OUTSIDE, Scheme, as_bio, outputs
 from heliostat.core.values import name_of, text_of
+from heliostat.core.words import joined, laid_out
 from heliostat.tasks import _text
 from heliostat.tasks.base import IGNORED, Base
 
@@ -19,8 +19,6 @@ UNREAD = -1
 """The place of a word that has no token: it was cut off, or the tokenizer passes over it."""
 SPACE_MARKS = ("\u2581", "\u0120")
 """Tokens that SentencePiece and byte-level BPE put where a word begins; alone they say nothing of the word."""
-UNSPACED = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
-"""Characters that have no spaces beside them."""
 NEVER = -1e4
 """The logit of an answer that cannot be."""
 
@@ -189,25 +187,6 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return value.split()
     return list(value) if isinstance(value, list | tuple) else []
-
-
-def joined(words: Sequence[str]) -> str:
-    """The words as text: with spaces between them, but none beside Chinese and Japanese characters."""
-    return laid_out(words)[0]
-
-
-def laid_out(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """(The words as text, for each word where it begins and ends there; both ends are one place for a word of white space.)"""
-    pieces: list[str] = []
-    spans, at, last = [], 0, ""
-    for word in words:
-        if last and word and not (UNSPACED.match(last) or UNSPACED.match(word)):
-            pieces.append(" ")
-            at += 1
-        pieces.append(word)
-        spans.append((at + len(word) - len(word.lstrip()), at + len(word)))
-        at, last = at + len(word), word[-1:] or last
-    return "".join(pieces), spans
 
 
 def gone_on(answers: Any) -> Any:

@@ -47,7 +47,8 @@ def test_words_of_named_types_are_spans_of_characters_and_neighbours_of_a_joined
 
 
 def test_words_may_be_the_tokens_of_spans(read):
-    assert one(read, "主席/n 江/nr 泽民/nr", types=TYPES, join=["nr"]) == ("主席 江 泽民", "O B-PER I-PER")
+    assert one(read, "主席/n 江/nr 泽民/nr", types=TYPES, join=["nr"]) == ("主席 江泽民", "O B-PER")
+    assert one(read, "met/O Anna/P Lee/P ./O", types={"P": "PER"}, join=["P"]) == ("met Anna Lee .", "O B-PER O")
 
 
 def test_brackets_of_a_named_type_are_one_span_and_others_are_not_there(read):

@@ -9,10 +9,11 @@ from transformers import CanineTokenizer, PreTrainedTokenizerFast
 from heliostat.commands.tiny import write_model
 from heliostat.core import family
 from heliostat.core.errors import UserError
+from heliostat.core.words import joined, laid_out
 from heliostat.engine import streams
 from heliostat.tasks.base import IGNORED
 from heliostat.tasks.config import ModelConfig
-from heliostat.tasks.token_classification import UNREAD, TokenClassification, begun_in, joined, laid_out
+from heliostat.tasks.token_classification import UNREAD, TokenClassification, begun_in
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 MARK = "\u2581"

@@ -14,10 +14,11 @@ from heliostat.commands.tiny import PLAIN, THEMES, write_model
 from heliostat.core import seeds
 from heliostat.core.family import build
 from heliostat.core.tags import marked, outputs
+from heliostat.core.words import joined
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import opened
-from heliostat.tasks.token_classification import TokenClassification, joined
+from heliostat.tasks.token_classification import TokenClassification
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 

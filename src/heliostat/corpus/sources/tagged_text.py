@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from heliostat.core.tags import marked
+from heliostat.core.words import joined
 from heliostat.corpus.lines import excerpt, read_lines
 from heliostat.corpus.sources.base import Bad, Base, Row
 from heliostat.corpus.sources.conll import pattern
@@ -42,7 +43,7 @@ class TaggedText(Base):
     types: dict[str, str] = {}
     """Tag to the type of span its words are, as in {nr: PER, ns: LOC, nt: ORG}; all other words are outside. Empty keeps every tag."""
     join: list[str] = []
-    """Tags whose neighbouring words are one span: a family name and a given name, for example."""
+    """Tags whose neighbouring words are one word: a family name and a given name, for example."""
     tokens: Literal["words", "characters"] = "words"
     """What one token is: a word, or (in Chinese and Japanese) each of its characters."""
     split_after: list[str] = []
@@ -126,7 +127,10 @@ class TaggedText(Base):
         tags: list[str] = []
         for run in self._runs(words):
             own = [word.text for word in run]
-            own = [character for text in own for character in text] if self.tokens == "characters" else own
+            if self.tokens == "characters":
+                own = [character for text in own for character in text]
+            elif run[0].group is None:
+                own = [joined(own)]
             tokens += own
             if self.types:
                 tags += marked(len(own), self.types.get(run[0].tag))
@@ -135,7 +139,7 @@ class TaggedText(Base):
         return {"tokens": tokens, "tags": tags}
 
     def _runs(self, words: list[_Word]) -> Iterator[list[_Word]]:
-        """Words that are one span together, or one word alone."""
+        """Words that are one word or one span together, or one word alone."""
         start = 0
         for at, word in enumerate(words):
             before = words[at - 1] if at else word

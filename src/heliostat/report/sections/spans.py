@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from heliostat.core.tags import outputs, type_of
+from heliostat.core.words import joined
 from heliostat.metrics._spans import Spans as Found
 from heliostat.metrics._spans import decided, found, spans
 from heliostat.report.evidence import Evidence
 from heliostat.report.markup import Column, lead, plain, table
 from heliostat.report.sections.base import Base
 from heliostat.report.wording import esc, excerpt, plural, score
-from heliostat.tasks.token_classification import joined
 
 SHOWN_SPANS = 8
 """Most spans that are listed of one row."""

@@ -97,7 +97,7 @@ class FakeEngine(Engine):
             self.begun.add(order.key)
             facts = {"metric": order.metric, "train": order.train.dump(), "settings": order.settings}
             self.tell({"kind": "began", **told, "step": before["step"], "curve": before["curve"], **facts})
-        steps = [(n, 1 / n, 0.5, order.train.batch) for n in range(before["step"] + 1, order.until + 1)]
+        steps = [(n, 1 / n, 0.5, order.train.batch, 0) for n in range(before["step"] + 1, order.until + 1)]
         if steps:
             self.tell({"kind": "step", **told, "step": order.until, "until": order.until, "loss": steps[-1][1], "lr": 0.5, "steps": steps})
             self.tell({"kind": "valid", **told, **point, "best": {"step": point["step"], "value": point["value"]}, "over": False})

@@ -68,6 +68,7 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
         return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
     engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
     _forget_rehearsal(engine.optimizer)
+    _leave_overflows_to_the_loop(engine.optimizer)
     narrow_statistics(module)
     return engine
 
@@ -87,6 +88,13 @@ def _forget_rehearsal(optimizer: Any) -> None:
     if hasattr(optimizer, "fp32_groups"):
         optimizer.refresh_fp32_params()
         optimizer.optimizer.state.clear()
+
+
+def _leave_overflows_to_the_loop(optimizer: Any) -> None:
+    """With ZeRO 1 to 3 DeepSpeed raises an error of its own when the loss scale cannot fall any more, and with ZeRO 0 it goes on."""
+    scaler: Any = getattr(optimizer, "loss_scaler", None)
+    if hasattr(scaler, "raise_error_at_min_scale"):
+        scaler.raise_error_at_min_scale = False
 
 
 def _deepspeed() -> Any:

@@ -74,9 +74,10 @@ class Curves:
 
     def _losses(self, event: dict[str, Any]) -> None:
         stride = math.ceil(event["total"] / self.points)
-        for step, loss, lr, *_ in event["steps"]:
+        for step, loss, lr, _, skipped in event["steps"]:
             if step % stride == 0 or step in (1, event["total"]):
-                self._add(event["key"], Point(step, event["time"], {"train/loss": loss, "train/lr": lr}))
+                told = {"train/skipped_steps": skipped} if skipped else {}
+                self._add(event["key"], Point(step, event["time"], {"train/loss": loss, "train/lr": lr, **told}))
 
     def _validated(self, event: dict[str, Any]) -> None:
         key, step, best = event["key"], event["step"], event["best"]

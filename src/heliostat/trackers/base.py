@@ -59,7 +59,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Point:
-    """Numbers of one step: train/loss, train/lr, valid/<metric> or valid/<objective>."""
+    """Numbers of one step: train/loss, train/lr and train/skipped_steps, or valid/<metric> and valid/<objective>."""
 
     step: int
     time: float

@@ -30,6 +30,8 @@ class StepDone:
     rows: int
     leaving: bool = False
     """Some worker was told to leave: the training is to stop here."""
+    skipped: bool = False
+    """Its gradients overflowed in 16 bits, and DeepSpeed did not make it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Loop:
                 mean, leaving = self._agreed(total, step, rate)
             self.engine.backward(loss)
             self.engine.step()
-        return StepDone(step + 1, mean, rate, rows, leaving)
+        return StepDone(step + 1, mean, rate, rows, leaving, skipped=bool(getattr(self.engine.optimizer, "overflow", False)))
 
     def _agreed(self, total: Any, step: int, rate: float) -> tuple[float, bool]:
         """(the loss of the global batch, whether to stop after it), the same on every worker; refuses before the update is applied."""

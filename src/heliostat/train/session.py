@@ -25,6 +25,7 @@ from heliostat.train.auxiliary import targets_of
 from heliostat.train.averaging import Average
 from heliostat.train.batching import batches, interval
 from heliostat.train.objectives.base import OF_CLASSES
+from heliostat.train.overflows import Overflows
 from heliostat.train.reached import newest, settle
 from heliostat.train.starting import rates_of, rows_of, trainable
 
@@ -61,8 +62,9 @@ class Session:
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_weights: dict[str, Any] | None = None
-        self._untold: list[tuple[int, float, float, int]] = []
-        """(step, loss, lr, rows) of the steps that no event has told yet."""
+        self.overflows = Overflows(order.train.precision)
+        self._untold: list[tuple[int, float, float, int, int]] = []
+        """(step, loss, lr, rows, skipped steps so far) of the steps that no event has told yet."""
         self.average: Average | None = None
         self.heads: Heads | None = None
         self.behind = Behind()
@@ -104,6 +106,7 @@ class Session:
             if self.average is not None and (saved / checkpoints.WEIGHTS).exists():  # a parent's may be without: it begins here
                 self.average.load(checkpoints.weights(saved), facts["step"])
             self.step, self.curve, self.busy_s = facts["step"], facts["curve"], facts["busy_s"]
+            self.overflows.skipped = facts.get("skipped_steps", 0)
             self.best = None if order.parent else facts["best"]  # the weights of a parent's best step are the parent's
         return engine
 
@@ -156,9 +159,11 @@ class Session:
             if done.leaving and done.step < order.until:
                 self.busy_s = already + time.monotonic() - self._began
                 self._leave(order)
-        if self.best is None and (self.is_over() or self.step >= order.total):
-            told = f"{order.metric} had no value at any of {len(self.curve)} validations: the answers to all rows may be alike"
-            raise Diverged(f"{told}. Train for longer, change train.optimizer.lr, or choose another task.metric.")
+        if self.is_over() or self.step >= order.total:
+            self.overflows.judge(self.step)
+            if self.best is None:
+                told = f"{order.metric} had no value at any of {len(self.curve)} validations: the answers to all rows may be alike"
+                raise Diverged(f"{told}. Train for longer, change train.optimizer.lr, or choose another task.metric.")
         self.worker.ask_ahead()
         return self._save(order)
 
@@ -173,7 +178,9 @@ class Session:
         return self.rows.take(self.batches.whole(step)[:NAMED_ROWS])["id"]
 
     def _lr(self, step: int) -> float:
-        return self.order.train.optimizer.lr * self.order.train.schedule.factor(step, self.order.total, self._merits())
+        """The schedule goes on with the updates that were made, as DeepSpeed's own does."""
+        made, train = step - self.overflows.skipped, self.order.train
+        return train.optimizer.lr * train.schedule.factor(made, self.order.total, self._merits())
 
     def _merits(self) -> list[float]:
         return [self.metric.merit(point["value"]) for point in self.curve]
@@ -213,13 +220,14 @@ class Session:
 
     def _note(self, done: StepDone) -> None:
         self.worker.group.pulse.mark(done.step)
-        self._untold.append((done.step, done.loss, done.lr, done.rows))
+        self.overflows.note(done)
+        self._untold.append((done.step, done.loss, done.lr, done.rows, self.overflows.skipped))
 
     def _tell(self) -> None:
         """All steps since the last such event, in one."""
         if not self._untold:
             return
-        order, (step, loss, lr, rows) = self.order, self._untold[-1]
+        order, (step, loss, lr, rows, _) = self.order, self._untold[-1]
         told = {"kind": "step", "key": order.key, "step": step, "until": order.until, "total": order.total}
         self.worker.post(told | {"loss": loss, "lr": lr, "rows": rows, "steps": self._untold})
         self._untold = []
@@ -274,7 +282,7 @@ class Session:
         """
         group, folder = self.worker.group, order.folder
         self.behind.wait()
-        state = {"curve": list(self.curve), "busy_s": round(self.busy_s, 3), "best": self.best}
+        state = {"curve": list(self.curve), "busy_s": round(self.busy_s, 3), "best": self.best, "skipped_steps": self.overflows.skipped}
         parts = []
         if self.best_fresh and self.best is not None:
             content = checkpoints.Content(weights=self.best_weights, predictions=self.best_logits_NC)

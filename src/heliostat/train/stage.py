@@ -89,6 +89,9 @@ def train_fully(fields: dict[str, Any], ctx: Context) -> dict[str, Any]:
                 break
     finally:
         ctx.engine.listeners.remove(listener)
+    if skipped := reached.get("skipped_steps", 0):
+        told = f"skipped_steps {skipped}: so many of {reached['step']} updates overflowed in {train.precision} and were not made"
+        ctx.show.message(f"{ctx.name}: {told}")
     return reached
 
 

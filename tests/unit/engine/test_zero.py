@@ -1,9 +1,18 @@
 """From a layout to DeepSpeed's config, and from a module to its parameter groups and weights."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from heliostat.engine.zero import ZeroPlan, _forget_rehearsal, narrow_statistics, parameter_groups, whole_weights
+from heliostat.engine.zero import (
+    ZeroPlan,
+    _forget_rehearsal,
+    _leave_overflows_to_the_loop,
+    narrow_statistics,
+    parameter_groups,
+    whole_weights,
+)
 
 
 def plan(**changes):
@@ -110,3 +119,15 @@ def test_batch_normalisation_has_statistics_as_precise_as_its_weights_and_other_
     assert module[1](torch.ones(1, 2, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16
     assert {module.angles.dtype, original.dtype} == {torch.float32}
     assert module[1].num_batches_tracked.dtype == torch.long
+
+
+def test_a_loss_scale_that_cannot_fall_any_more_is_no_error_of_deepspeeds():
+    """DeepSpeed's own would be tried again, as any exception is."""
+    scaler = SimpleNamespace(raise_error_at_min_scale=True)
+    for optimizer in (
+        SimpleNamespace(loss_scaler=scaler),
+        torch.optim.SGD([torch.nn.Parameter(torch.ones(1))]),
+        SimpleNamespace(loss_scaler=None),
+    ):
+        _leave_overflows_to_the_loop(optimizer)
+    assert scaler.raise_error_at_min_scale is False

@@ -54,8 +54,8 @@ def began(step=0, curve=(), key=KEY, settings=None) -> dict[str, Any]:
     return {"kind": "began", "key": key, "time": 1.0, "step": step, "total": TOTAL, "curve": list(curve), **facts}
 
 
-def steps(*numbers, key=KEY, total=TOTAL) -> dict[str, Any]:
-    told = [(n, 1 / n, 0.5, 8) for n in numbers]
+def steps(*numbers, key=KEY, total=TOTAL, skipped=0) -> dict[str, Any]:
+    told = [(n, 1 / n, 0.5, 8, skipped) for n in numbers]
     return {"kind": "step", "key": key, "time": 2.0, "step": numbers[-1], "total": total, "loss": told[-1][1], "lr": 0.5, "steps": told}
 
 
@@ -90,6 +90,12 @@ def test_every_step_of_an_event_is_a_point(curves, record):
     assert record.steps("train/loss") == [1, 2, 3, 4]
     assert record.points[-1] == (4, {"valid/accuracy": 0.5})
     assert record.writes == 1, "what comes together is written together"
+
+
+def test_updates_that_were_not_made_are_told_once_there_are_any(curves, record):
+    curves.take([began(), steps(1, 2), steps(3, skipped=1)])
+    assert record.points[-1] == (3, {"train/loss": 1 / 3, "train/lr": 0.5, "train/skipped_steps": 1})
+    assert record.steps("train/skipped_steps") == [3]
 
 
 def test_objectives_are_told_with_the_step_they_were_measured_at(curves, record):

@@ -11,6 +11,7 @@ from heliostat.core.errors import Diverged, UserError
 from heliostat.engine import checkpoints
 from heliostat.engine.models import open_model
 from heliostat.engine.orders import ModelSource, Stopped
+from heliostat.engine.plain import PlainEngine
 from heliostat.engine.predict import batch_of
 from heliostat.engine.streams import Batches, Prepared, opened, processor
 from heliostat.train import session
@@ -83,8 +84,8 @@ def test_every_step_is_told_and_steps_before_the_validation_that_follows_them(gr
     groups = [[step for step, *_ in event["steps"]] if event["kind"] == "step" else event["step"] for event in events]
     assert groups == [[1, 2], [3, 4], 4, [5], [6, 7, 8], 8]
     for event in told(gang, "step"):
-        step, loss, lr, rows = event["steps"][-1]
-        assert (step, loss, lr, rows) == (event["step"], event["loss"], event["lr"], event["rows"])
+        step, loss, lr, rows, skipped = event["steps"][-1]
+        assert (step, loss, lr, rows, skipped) == (event["step"], event["loss"], event["lr"], event["rows"], 0)
     assert [event["best"]["step"] for event in told(gang, "valid")] == [4, 8]
 
 
@@ -413,3 +414,42 @@ def test_an_average_begins_where_a_parent_without_one_ended(ground, worker, tmp_
     Train(**child, until=6, parent=(tmp_path / "parent", 4)).perform(gang)
     assert gang.kept["session"].average.updates == 2
     assert json.loads((tmp_path / "child/result.json").read_text())["step"] == 6
+
+
+@pytest.fixture
+def overflowing(monkeypatch):
+    """`overflowing(*updates)`: the gradients of an engine's updates of these numbers overflow, as with DeepSpeed in 16 bits."""
+
+    def told(*updates):
+        class Engine(PlainEngine):
+            def _update(self):
+                self.optimizer.overflow = self._passes // self.accumulation in updates
+                return self.optimizer.zero_grad() if self.optimizer.overflow else super()._update()
+
+        start = lambda module, optimizer, plan: Engine(module, optimizer, accumulation=plan.accumulation, clip=plan.clip)  # noqa: E731
+        monkeypatch.setattr(session.zero, "start", start)
+
+    return told
+
+
+def test_an_update_that_overflowed_is_counted_and_the_schedule_waits_for_it(ground, worker, tmp_path, overflowing):
+    def rates(gang):
+        return [(lr, skipped) for event in told(gang, "step") for _, _, lr, _, skipped in event["steps"]]
+
+    gang, again = worker(), worker()
+    overflowing(2, 3)
+    Train(**fields(ground, tmp_path), until=4).perform(gang)
+    overflowing(1)
+    Train(**fields(ground, tmp_path), until=TOTAL).perform(again)
+    train = TrainConfig()
+    made = [0, 1, 1, 1, 2, 2, 3, 4]
+    assert [lr for lr, _ in rates(gang) + rates(again)] == [1e-2 * train.schedule.factor(step, TOTAL, []) for step in made]
+    assert [skipped for _, skipped in rates(gang) + rates(again)] == [0, 1, 2, 2, 3, 3, 3, 3]
+    assert reached(tmp_path)[0]["skipped_steps"] == 3
+
+
+def test_a_training_whose_updates_overflowed_is_none(ground, worker, tmp_path, overflowing):
+    overflowing(1, 2, 3, 5, 8)
+    Train(**fields(ground, tmp_path), until=4).perform(worker())  # a scale may be searched for at the beginning
+    with pytest.raises(Diverged, match="5 of 8 updates were not made, for their gradients overflow in fp32"):
+        Train(**fields(ground, tmp_path / "whole"), until=TOTAL).perform(worker())

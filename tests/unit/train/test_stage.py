@@ -70,3 +70,13 @@ def test_a_validation_without_a_value_is_told_to_the_person(ground, tmp_path):
     assert said == [
         "train: accuracy has no value for the answers at step 4, which may be all alike; that counts as the worst, and the training goes on"
     ]
+
+
+def test_updates_that_were_not_made_are_told_to_the_person(ground, tmp_path):
+    ctx, said = (
+        context(lambda order: Reply(value={"over": False, "best": None, "step": order.until, "skipped_steps": order.until // 4})),
+        [],
+    )
+    ctx.show.message = said.append
+    train_fully(fields(ground, tmp_path, 8, 1.0), ctx)
+    assert said == ["train: skipped_steps 2: so many of 8 updates overflowed in fp32 and were not made"]

@@ -51,7 +51,8 @@ class Layout(Settings):
     cost_per_hour: float | None = Field(None, ge=0)
     """Price of the whole cluster for an hour, in any currency; None is not known."""
     hang_s: float | None = Field(600, gt=0)
-    """Seconds without any progress after which the workers of a training are started again; None waits for ever."""
+    """Seconds without any progress after which the workers of a training are started again; None waits for ever. A model that is being
+    opened, or downloaded, has two hours before that."""
     grace_s: float = Field(25, ge=0)
     """Seconds that a training has for its last update and its checkpoint when the run is interrupted."""
     storage: str = "runs"

@@ -27,6 +27,7 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from heliostat.core.layout import Layout
 from heliostat.engine import failures, worker
+from heliostat.engine.pulse import OPENING_S
 from heliostat.engine.restarts import Restarts
 
 FOR_EVER = -1
@@ -139,7 +140,7 @@ def _join(address: tuple[str, int], rank: int, world: int, backend: str) -> None
 
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = address[0], str(address[1])
     _set_torch_distributed_env_vars()
-    _setup_torch_process_group(backend, rank, world, "env://")
+    _setup_torch_process_group(backend, rank, world, "env://", timeout_s=int(OPENING_S))  # a node may wait for another's download
 
 
 def _leave(together: bool) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import faulthandler
 import threading
+import time
 from typing import Any
 
 import ray
 
 from heliostat.engine import notice
-from heliostat.engine.pulse import Pulse
+from heliostat.engine.pulse import OPENING_S, Pulse
 
 BEAT_S = 1.0
+LONG_S = 30.0
+"""Seconds after which a model that is still being opened is told."""
 ANSWER_S = 30.0
 """Seconds the mailbox is waited for."""
 STDERR = 2
@@ -29,6 +32,8 @@ class Heartbeat:
         self.mailbox, self.pulse, self.rank, self.life, self.hang_s = mailbox, pulse, rank, life, hang_s
         self._ended = threading.Event()
         self._armed_at: int | None = None
+        self._waits = 0
+        """Beats that count as progress, for a model was being opened."""
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> Heartbeat:
@@ -47,18 +52,27 @@ class Heartbeat:
 
     def beat(self) -> None:
         """One beat."""
-        pulse = self.pulse
+        pulse, opening = self.pulse, self.pulse.opening
+        taken = 0.0 if opening is None else time.monotonic() - opening[1]
+        self._waits += 0 < taken < OPENING_S
         self._guard()
         if notice.given():
             pulse.leaving = True
         try:
-            told = self.mailbox.beat.remote(self.rank, self.life, pulse.marks, pulse.number, pulse.step)
+            if opening and taken > LONG_S:
+                self.mailbox.opening.remote(opening[0], taken)
+            told = self.mailbox.beat.remote(self.rank, self.life, self.marks, pulse.number, pulse.step)
             pulse.leaving = ray.get(told, timeout=ANSWER_S) or pulse.leaving
         except ray.exceptions.RayActorError:  # nobody wants this gang any more
             pulse.leaving = True
             self._ended.set()
         except ray.exceptions.RayError:
             return  # the cluster is slow; what got done is told with the next beat
+
+    @property
+    def marks(self) -> int:
+        """Grows with everything that gets done, and while a model may be being downloaded."""
+        return self.pulse.marks + self._waits
 
     def _guard(self) -> None:
         """All stacks are written to the log once nothing was done for `hang_s`; each mark of progress starts the wait anew."""
@@ -68,6 +82,6 @@ class Heartbeat:
             if self._armed_at is not None:
                 faulthandler.cancel_dump_traceback_later()
             self._armed_at = None
-        elif self._armed_at != self.pulse.marks:
-            self._armed_at = self.pulse.marks
+        elif self._armed_at != self.marks:
+            self._armed_at = self.marks
             faulthandler.dump_traceback_later(self.hang_s, file=STDERR)

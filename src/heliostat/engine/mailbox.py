@@ -23,6 +23,8 @@ MAX_FALLS = 4
 """How often in a row a gang may fall with no order at hand before it is given up."""
 LOOK_EVERY_S = 1.0
 """How often a gang is looked at: does it get on, could it be wider?"""
+SAY_EVERY_S = 60.0
+"""How often it is said that a model is still being opened, however many workers do so."""
 DUMP_S = 5.0
 """What a worker that does not get on has to write its stacks, before it is killed."""
 CLOSED, LEAVE = -1, -2
@@ -85,6 +87,8 @@ class Mailbox:
         self.moved = time.monotonic()
         """When something was last done."""
         self.falls = 0
+        self.said = -SAY_EVERY_S
+        """When it was last said that a model is being opened."""
         self.known: set[str] = set()
         """Nodes that were up when this life began."""
         self.growing = False
@@ -201,6 +205,13 @@ class Mailbox:
         if number in self.pending:
             self.pending[number].step = max(step, self.pending[number].step)
         return self.closed is not None
+
+    async def opening(self, model: str, seconds: float) -> None:
+        """A worker is opening a model, and has been for so long."""
+        now = time.monotonic()
+        if now - self.said >= SAY_EVERY_S:
+            self.said = now
+            self._tell(f"the model '{model}' is being downloaded or opened, for {seconds:.0f} s so far")
 
     async def post(self, event: dict[str, Any]) -> None:
         """A worker reports something on the way; the oldest events go when nobody reads."""

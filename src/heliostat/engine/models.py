@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ FACTS = "heliostat.json"
 
 
 class Store:
-    """The models a worker keeps open, least recently used first out."""
+    """The models a worker keeps open, least recently used first out; each is opened inside of `opens(its folder or hub id)`."""
 
-    def __init__(self) -> None:
+    def __init__(self, opens: Callable[[str], AbstractContextManager[Any]] = nullcontext) -> None:
+        self._opens = opens
         self._open: OrderedDict[tuple[Any, ...], tuple[Original, list[str]]] = OrderedDict()
 
     def opened(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> Any:
@@ -50,7 +53,8 @@ class Store:
     def _entry(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Original, list[str]]:
         key = (source, labels, task.name())
         if key not in self._open:
-            module, missing = open_model(source, labels, task)
+            with self._opens(source.folder):
+                module, missing = open_model(source, labels, task)
             self._open[key] = Original(module), missing
             while len(self._open) > KEPT:
                 self._open.popitem(last=False)

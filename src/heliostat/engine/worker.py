@@ -30,7 +30,7 @@ class Worker:
         from heliostat.engine.models import Store
 
         self.group, self.mailbox, self.name = group, mailbox, name
-        self.models = Store()
+        self.models = Store(group.pulse.opens)
         self.life = 0
         """Which of the gang's groups it belongs to."""
         self.kept: dict[str, Any] = {}

@@ -7,6 +7,7 @@ import ray
 
 from heliostat.engine import driver
 from heliostat.engine.channel import Channel
+from heliostat.engine.group import Group
 from heliostat.engine.worker import Worker
 
 
@@ -148,7 +149,7 @@ def test_a_listener_that_fails_is_told_of_once_and_costs_nobody_else_an_event(tm
 def test_a_worker_of_rank_0_posts_and_says_when_it_may_again(rank, posted):
     box = []
     mailbox = SimpleNamespace(post=SimpleNamespace(remote=lambda event: box.append(event["kind"])))
-    worker = Worker(SimpleNamespace(rank=rank), mailbox, "gang-0")
+    worker = Worker(Group(rank), mailbox, "gang-0")
     for kind in ("a", "b"):
         worker.post({"kind": kind})
     assert box == posted

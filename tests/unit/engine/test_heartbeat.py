@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ import ray
 from heliostat.engine import heartbeat, notice
 from heliostat.engine.group import Group
 from heliostat.engine.heartbeat import Heartbeat
-from heliostat.engine.pulse import Pulse
+from heliostat.engine.pulse import OPENING_S, Pulse
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,8 @@ class Box:
     def __init__(self, answer=False):
         self.told, self.answer = [], answer
         self.beat = SimpleNamespace(remote=self._beat)
+        self.said = []
+        self.opening = SimpleNamespace(remote=lambda *told: self.said.append(told))
 
     def _beat(self, *told):
         self.told.append(told)
@@ -104,6 +107,29 @@ def test_every_mark_of_progress_starts_the_wait_for_stacks_anew(watchdog):
     for _ in range(2):
         beats.beat()
     assert watchdog == [30.0, 30.0, "off"]
+
+
+def test_a_model_that_is_being_opened_is_no_hang_until_it_takes_too_long(watchdog, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    box, pulse = Box(), Pulse()
+    beats = beating(box, pulse)
+
+    def after(seconds):
+        now[0] = 100.0 + seconds
+        beats.beat()
+        return box.told[-1][2]
+
+    pulse.begin(0)
+    with pulse.opens("org/large"):
+        early = [after(seconds) for seconds in (1, 29, 700, OPENING_S - 1)]
+        assert early == [2, 3, 4, 5]
+        assert watchdog == [30.0] * 4
+        assert box.said == [("org/large", 700.0), ("org/large", OPENING_S - 1)]
+        assert [after(OPENING_S + seconds) for seconds in (0, 9)] == [5, 5], "now it is one"
+        assert watchdog == [30.0] * 4
+    assert after(OPENING_S + 10) == 6
+    assert len(box.said) == 4
 
 
 def test_no_stacks_are_written_where_hangs_are_not_looked_for(watchdog):

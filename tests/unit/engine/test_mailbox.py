@@ -276,6 +276,19 @@ def test_progress_of_any_worker_keeps_a_group_and_a_heartbeat_alone_does_not():
     run(story, About(hang_s=HANG_S))
 
 
+def test_a_model_that_is_long_being_opened_is_told_each_minute_by_whoever_says_so_first(monkeypatch):
+    async def story(box):
+        now = [5.0]
+        monkeypatch.setattr(mailbox.time, "monotonic", lambda: now[0])
+        for now[0], seconds in ((5.0, 31.0), (5.5, 31.2), (64.9, 90.0), (65.0, 91.0)):
+            await box.opening("org/large", seconds)
+        monkeypatch.undo()
+        told = [event["text"] for event in await box.drain()]
+        assert told == [f"gang: the model 'org/large' is being downloaded or opened, for {seconds} s so far" for seconds in (31, 91)]
+
+    run(story, About())
+
+
 def test_a_group_that_falls_again_and_again_without_work_ends_the_gang():
     async def story(box):
         for _ in range(MAX_FALLS - 1):

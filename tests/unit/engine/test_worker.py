@@ -12,7 +12,7 @@ from heliostat.engine import failures, notice, worker
 from heliostat.engine.failures import Left
 from heliostat.engine.group import Group
 from heliostat.engine.mailbox import CLOSED, LEAVE
-from heliostat.engine.orders import Reply, Stopped
+from heliostat.engine.orders import ModelSource, Reply, Stopped
 from heliostat.engine.restarts import Restarts
 from heliostat.engine.worker import Worker
 
@@ -151,6 +151,21 @@ def test_ray_train_starts_a_group_again_unless_the_mailbox_says_why_not():
     with pytest.raises(Exception, match="fell too often"):
         restarts.after_exception(None, {0: Left("lost", "gloo")})
     assert told == [Reply(reason="lost", error="rank 0: Left: gloo")] * 2
+
+
+def test_the_heartbeat_knows_of_a_model_that_is_being_opened(monkeypatch):
+    made, seen = one_of(Box()), []
+
+    def slowly(source, labels, task):
+        seen.append(made.group.pulse.opening)
+        return torch.nn.Linear(1, 1), []
+
+    monkeypatch.setattr("heliostat.engine.models.open_model", slowly)
+    for _ in range(2):
+        made.models.opened(ModelSource(folder="org/large"), None, SimpleNamespace(name=lambda: "a task"))
+    ((model, _),) = seen  # the second time it is open
+    assert made.group.pulse.opening is None
+    assert (model, made.group.pulse.marks) == ("org/large", 1)
 
 
 def test_deepspeed_computes_on_the_device_that_ray_gave_the_worker(monkeypatch):

@@ -36,8 +36,9 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     if wrong := config.objective.problems(corpus.labels):
         raise UserError([f"{ctx.name}.objective.{problem}" for problem in wrong])
     curriculum = config.curriculum
-    train_rows = engine.prepare(corpus.split("train"), task=task, labels=corpus.labels, model=source, keep=config.kept())
-    tell_lacking(train_rows, task, ctx)
+    files = corpus.split("train")
+    train_rows = engine.prepare(files, task=task, labels=corpus.labels, model=source, keep=config.kept())
+    tell_lacking(train_rows, files, task, ctx)
     targets_of(opened(train_rows), config.auxiliary)  # refused here and not by a worker
     if config.packing:
         train_rows = packed(train_rows, task.max_tokens, shifted=task.shifted)

@@ -115,4 +115,4 @@ def checkpoint_bytes(trained: int, train: TrainConfig) -> tuple[int, int]:
 
 def footprint(params: int, trained: int, train: TrainConfig, layout: Layout) -> Footprint:
     """What a training of a model with so many parameters holds, with as few workers as it may have."""
-    return Footprint(params, trained, train.optimizer.state_bytes, layout.fewest(), layout.offload == "optimizer")
+    return Footprint(params, trained, train.optimizer.state_bytes, layout.fewest(), layout.offload)

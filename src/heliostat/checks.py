@@ -56,8 +56,10 @@ def _corpus(config: RunConfig, layout: Layout) -> list[str]:
 
 def _layout(config: RunConfig, layout: Layout) -> list[str]:
     found, share = [], layout.gpus_per_worker
-    if layout.offload != "none" and (layout.zero == 0 or share == 0):
+    if layout.offload == "optimizer" and (layout.zero == 0 or share == 0):
         found.append("layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.")
+    if layout.offload == "parameters" and (layout.zero not in ("auto", 3) or share == 0):
+        found.append("layout.offload: keeping weights in CPU memory needs zero 3 (or auto) and a GPU.")
     if share > 1:
         told = f"{share:g} asked for, and a worker computes on one GPU. Use 1 and workers: {int(layout.workers * share)}"
         found.append(f"layout.gpus_per_worker: {told}.")

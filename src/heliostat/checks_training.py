@@ -78,7 +78,7 @@ def _four_bits(layout: Layout) -> list[str]:
     from importlib.util import find_spec
 
     found = []
-    if layout.gpus_per_worker == 0 or layout.zero == 3:
+    if layout.gpus_per_worker == 0 or layout.parts_weights():
         found.append("train.adapter.base_bits: weights of 4 bits need a GPU and zero 0, 1 or 2. Leave it out, or choose another layout.")
     if find_spec("bitsandbytes") is None:
         found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install bitsandbytes")

@@ -124,6 +124,7 @@ def test_every_input_has_one_entry_per_row_or_piece_and_a_limit(case):
     pieces = encoded.get("piece", [0] * len(case.rows))
     assert {len(values) for values in encoded.values()} == {len(pieces)}
     assert pieces.count(0) == len(case.rows)
+    assert case.task.splits() or not any(pieces)
     assert all(piece in (0, before + 1) for before, piece in pairwise([-1, *pieces]))
     if "input_ids" in encoded:
         assert max(map(len, encoded["input_ids"])) <= MOST

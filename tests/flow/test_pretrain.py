@@ -123,7 +123,7 @@ def test_a_plan_says_what_it_would_do(config: Path, capsys: pytest.CaptureFixtur
     assert "about 150 rows read" in out
     assert "about 90 rows read" in out
     steps = round(-(-round((150 - 22 - 22) / 0.75) // 8))
-    assert f"about {steps} steps of 8 rows" in out
+    assert f"about {steps} steps of 8 sequences, and more where a text becomes several" in " ".join(out.split())
 
 
 def test_too_little_general_text_is_refused_with_the_share_it_makes(config: Path, engines: list[FakeEngine]) -> None:

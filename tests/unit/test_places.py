@@ -49,6 +49,27 @@ def test_one_gpu_of_a_training_is_shared_by_one_worker_only(tiny_config: Path) -
     assert problems(run, Layout(address="auto", gpus_per_worker=0.5)) == []
 
 
+@pytest.mark.parametrize(
+    ("layout", "needed"),
+    [
+        ({"offload": "optimizer", "zero": 0, "gpus_per_worker": 1}, "zero 1, 2 or 3 and a GPU"),
+        ({"offload": "optimizer"}, "zero 1, 2 or 3 and a GPU"),
+        ({"offload": "parameters", "zero": 2, "gpus_per_worker": 1}, "zero 3 (or auto) and a GPU"),
+        ({"offload": "parameters", "zero": 3}, "zero 3 (or auto) and a GPU"),
+    ],
+)
+def test_what_cpu_memory_is_to_hold_needs_a_gpu_and_a_stage(tiny_config: Path, layout: dict[str, Any], needed: str) -> None:
+    from heliostat.checks import problems
+    from heliostat.config import read_config
+    from heliostat.core.layout import Layout
+
+    run = read_config(tiny_config)
+    (told,) = problems(run, Layout(address="auto", **layout))
+    assert told.startswith("layout.offload: ")
+    assert needed in told
+    assert problems(run, Layout(address="auto", **{**layout, "zero": "auto", "gpus_per_worker": 1})) == []
+
+
 @pytest.mark.parametrize(("workers", "share", "instead"), [(1, 1.5, 1), (1, 2, 2), (2, 2, 4), (2, 1.5, 3)])
 def test_a_worker_has_one_gpu(tiny_config: Path, workers: int, share: float, instead: int) -> None:
     from heliostat.checks import problems

@@ -109,7 +109,7 @@ def events(*steps):
         "train": {},
         "settings": {},
     }
-    told = [(n, 0.5, 0.1, 8) for n in steps]
+    told = [(n, 0.5, 0.1, 8, 0) for n in steps]
     return [first, {"kind": "step", "key": "a/train", "time": 1.0, "step": steps[-1], "total": 9, "steps": told}]
 
 

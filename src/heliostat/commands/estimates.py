@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from heliostat.artifacts import Corpus
+from heliostat.commands.updates import Ahead
 from heliostat.config import RunConfig
 from heliostat.core.layout import Layout
 from heliostat.corpus.lines import open_bytes
@@ -22,6 +22,10 @@ COUNTED_BYTES = 64 << 20
 """Text files up to this size together are counted; beyond it rows are estimated from their beginnings."""
 GZIP_RATIO = 3.0
 MOST_MODELS = 64
+OF_LENGTH = ("batch", "batch_tokens", "packing", "epochs")
+"""Settings of a training that decide how many updates it makes."""
+TOKENISE = ("task.", "model.")
+"""Sections that decide how rows become sequences."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +87,17 @@ def _ends(files: list[Path], total_bytes: float, end: bytes) -> float:
     return rows
 
 
-def steps(train: TrainConfig, rows: int) -> int:
-    """Updates of a whole training on so many rows."""
-    return max(1, round(train.epochs * math.ceil(rows / train.batch)))
-
-
-def step_range(run: RunConfig, rows: int) -> tuple[int, int]:
-    """Fewest and most updates of a trial: they differ where a sweep searches the batch or the epochs."""
+def step_range(run: RunConfig, main: Ahead) -> tuple[int, int] | None:
+    """Fewest and most updates of a trial, if all were as the `main` training but for what the sweep searches; None is not known yet."""
     dimensions = run.tune.searched().dimensions if run.tune else {}
-    batches, epochs = ([*dimensions[path].examples()] if path in dimensions else [own] for path, own in _of_length(run))
-    counts = [steps(run.train.model_copy(update={"batch": b, "epochs": e}), rows) for b in batches for e in epochs]
-    return min(counts), max(counts)
-
-
-def _of_length(run: RunConfig) -> list[tuple[str, float]]:
-    return [("train.batch", run.train.batch), ("train.epochs", run.train.epochs)]
+    tried = {name: [*dimensions[f"train.{name}"].examples()] for name in OF_LENGTH if f"train.{name}" in dimensions}
+    settings = [dict(zip(tried, values, strict=True)) for values in itertools.product(*tried.values())]
+    trials = [replace(main, train=main.train.model_copy(update=each)) for each in settings]
+    if any(path.startswith(TOKENISE) for path in dimensions):  # rows are prepared otherwise than those that may be there
+        trials = [replace(trial, prepared=None) for trial in trials]
+    counts = [trial.steps for trial in trials]
+    known = [count for count in counts if count is not None]
+    return (min(known), max(known)) if len(known) == len(counts) else None
 
 
 def models(run: RunConfig) -> list[ModelConfig]:
@@ -115,4 +115,4 @@ def checkpoint_bytes(trained: int, train: TrainConfig) -> tuple[int, int]:
 
 def footprint(params: int, trained: int, train: TrainConfig, layout: Layout) -> Footprint:
     """What a training of a model with so many parameters holds, with as few workers as it may have."""
-    return Footprint(params, trained, train.optimizer.state_bytes, layout.fewest(), layout.offload == "optimizer")
+    return Footprint(params, trained, train.optimizer.state_bytes, layout.fewest(), layout.offload)

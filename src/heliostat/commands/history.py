@@ -26,12 +26,11 @@ class Earlier:
         return self.manifests["corpus"]["output"]["rows"]
 
     def row_seconds(self) -> float | None:
-        """Seconds of one training row, validation included: from the sweep when there is one."""
+        """Seconds of one training row in one epoch, validation included: from the sweep when there is one."""
         tune, train = self.manifests.get("tune"), self.manifests.get("train")
         if tune:
-            batch = tune["identity"]["inputs"]["train"]["batch"]
             trials = [t for t in tune["output"]["trials"] if t["curve"]]
-            trained = sum(t["curve"][-1]["step"] * t["settings"].get("train.batch", batch) for t in trials)
+            trained = self.rows["train"] * sum(t["curve"][-1]["epoch"] for t in trials)  # whatever an update is made of
             return sum(t["busy_s"] for t in trials) / trained if trained else None
         if train:
             trained = self.rows["train"] * train["identity"]["config"]["epochs"]
@@ -40,7 +39,7 @@ class Earlier:
 
 
 def earlier(storage: Path, like: dict[str, Any]) -> Earlier | None:
-    """The newest run in `storage` with the same model and task as `like` (a `train` or `tune` identity's inputs)."""
+    """The newest run in `storage` with the same model, task and packing as `like` (a `train` or `tune` identity's inputs)."""
     newest: tuple[float, Earlier] | None = None
     for run in storage.glob("*/run.json"):
         manifests = {m.parent.name: read_json(m) for m in run.parent.glob("*/manifest.json")}
@@ -49,7 +48,8 @@ def earlier(storage: Path, like: dict[str, Any]) -> Earlier | None:
         if trained is None or "corpus" not in whole:
             continue
         inputs = trained["identity"]["inputs"]
-        if inputs.get("model") != like["model"] or inputs.get("task") != like["task"]:
+        packing = (inputs.get("train") or trained["identity"]["config"]).get("packing", False)
+        if (inputs.get("model"), inputs.get("task"), packing) != (like["model"], like["task"], like["packing"]):
             continue
         if newest is None or trained["finished_unix"] > newest[0]:
             newest = trained["finished_unix"], Earlier(whole)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from heliostat.commands import estimates, history
 from heliostat.commands.display import clock
 from heliostat.commands.page import page
 from heliostat.commands.request import Request
+from heliostat.commands.updates import LATER, Ahead, prepared_rows
 from heliostat.config import RunConfig
 from heliostat.core.layout import Layout, local_gpus
 from heliostat.core.settings import identify
@@ -113,6 +114,13 @@ class Costs:
     layout: Layout
     rows: estimates.Rows
     before: history.Earlier | None
+    prepared: Path | None = None
+    """The training rows as model inputs, where an earlier attempt has made them."""
+
+    @property
+    def main(self) -> Ahead:
+        """The training of the config itself."""
+        return Ahead(self.run.train, self.run.task, self.rows.splits["train"], self.run.seed, self.prepared)
 
     def places(self) -> int | None:
         """Trainings that fit side by side; None for a cluster that is asked when it is joined."""
@@ -150,27 +158,27 @@ class Costs:
             return f"{rows.told('test')} test rows; {suites} suite{'s' if suites > 1 else ''}"
         if stage == "pretrain" and run.pretrain:
             own = run.pretrain
-            return f"about {estimates.steps(own.train, estimates.pretraining_rows(run)):,} steps of {own.train.batch} rows"
+            return f"about {Ahead(own.train, own.task, estimates.pretraining_rows(run), run.seed).told()}"
         if stage in ("pretrain-corpus", "pretrain-replay") and run.pretrain:
             texts: Any = run.pretrain.corpus if stage == "pretrain-corpus" else run.pretrain.replay
             return f"about {sum(map(estimates.source_rows, texts.sources)):,} rows read"
         if stage == "train":
-            return f"{estimates.steps(run.train, rows.splits['train']):,} steps of {run.train.batch} rows"
+            return self.main.told()
         if stage == "tune" and run.tune and self.sweep:
-            few, many = estimates.step_range(run, rows.splits["train"])
-            length = f"{many:,}" if few == many else f"{few:,} to {many:,}"
+            counts = estimates.step_range(run, self.main)
+            few, many = counts or (0, 0)
+            length = (f"{many:,}" if few == many else f"{few:,} to {many:,}") + " steps" if counts else f"a length {LATER}"
             saved = 1 - (self.sweep.trainings - outlook.repetitions(run.tune)) / run.tune.trials
             plain = f", {saved:.0%} less work than training each to the end" if saved > 0.005 else ""
-            return f"{run.tune.trials:,} trials of {length} steps; {sum(self.sweep.jobs):,} jobs{plain}"
+            return f"{run.tune.trials:,} trials of {length}; {sum(self.sweep.jobs):,} jobs{plain}"
         if stage == "ensemble" and run.ensemble:
             return f"{run.ensemble.candidates} candidates"
         if stage == "unlabelled" and run.pseudo_label:
             return f"about {sum(map(estimates.source_rows, run.pseudo_label.corpus.sources)):,} texts read"
         if stage == "pseudo_label" and run.pseudo_label:
-            least = estimates.steps(run.pseudo_label.train, rows.splits["train"])
-            return f"from {least:,} steps of {run.pseudo_label.train.batch} rows, by how many texts are labelled"
+            return f"from {replace(self.main, train=run.pseudo_label.train).told()}, by how many texts are labelled"
         if stage == "distil" and run.distil:
-            return f"{estimates.steps(run.distil.train, rows.splits['train']):,} steps, {run.distil.layers} layers"
+            return f"{replace(self.main, train=run.distil.train).told()}, {run.distil.layers} layers"
         return ""
 
     def seconds(self, stage: str) -> float | None:
@@ -235,10 +243,12 @@ class Costs:
         width, tokens = run.model.facts().get("hidden_size"), getattr(run.task, "max_tokens", None)
         if not isinstance(run.train.freeze, int) or not possible(run.train, run.task) or not width or not tokens or not limit:
             return []
+        layers = f"{run.train.freeze} layer{'s' if run.train.freeze > 1 else ''}, computed once for each row"
+        if run.task.splits():
+            return [f"frozen   {layers}: how much that takes is {LATER}"]
         held = (self.rows.splits["train"] + self.rows.splits["valid"]) * tokens * width * (4 if run.train.precision == "fp32" else 2)
         fits = "" if held <= limit * 2**30 else f"; beyond {limit:g} GiB (layout.frozen_gb) they are computed at every pass"
-        layers = f"{run.train.freeze} layer{'s' if run.train.freeze > 1 else ''}"
-        return [f"frozen   {layers}, computed once for each row: at most {size(held)} on each node while the run lasts{fits}"]
+        return [f"frozen   {layers}: at most {size(held)} on each node while the run lasts{fits}"]
 
     def _stage(self, held: Footprint) -> tuple[int, str]:
         """(the ZeRO stage, why)."""
@@ -257,7 +267,10 @@ class Costs:
         layout = self.layout
         place = f"the Ray cluster at '{layout.joins()}'" if layout.joins() else "a local Ray"
         device = f"{layout.gpus_per_worker:g} GPU" if layout.gpus_per_worker else f"{layout.cpus_per_worker:g} CPU"
-        micro = f"{layout.micro_rows(self.run.train.batch)} rows x {layout.accumulation(self.run.train.batch)} per worker and update"
+        batch = self.main.batch_rows(layout.workers)
+        micro = f"{self.main.unit()} over all workers and update"
+        if batch is not None:
+            micro = f"{layout.micro_rows(batch)} {self.main.each()} x {layout.accumulation(batch)} per worker and update"
         side = ""
         if self.run.tune:
             slots = self.slots()
@@ -274,8 +287,8 @@ def expected(run: RunConfig, layout: Layout, root: Path, corpus: Any) -> dict[st
 
 def costs_of(run: RunConfig, layout: Layout, root: Path, corpus: Any) -> Costs:
     """Costs by the rates of an earlier run in the same storage; `corpus` is finished or pending."""
-    before = history.earlier(root.parent, {"model": identify(run.model), "task": identify(run.task)})
-    return Costs(run, layout, estimates.rows_of(run, corpus), before)
+    before = history.earlier(root.parent, {"model": identify(run.model), "task": identify(run.task), "packing": run.train.packing})
+    return Costs(run, layout, estimates.rows_of(run, corpus), before, prepared_rows(run, root, corpus))
 
 
 def share_of(share: float) -> str:

@@ -41,8 +41,9 @@ class Layout(Settings):
     frozen_gb: float = Field(8, ge=0)
     """GiB on each node for what the layers that `train.freeze` leaves alone give for a row: it is then computed once, and not in every
     epoch and trial. 0 computes it at every pass."""
-    offload: Literal["none", "optimizer"] = "none"
-    """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU)."""
+    offload: Literal["none", "optimizer", "parameters"] = "none"
+    """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU); with "parameters" the weights too, but for those that are computed
+    with (ZeRO 3): the whole model is on the GPU when a training begins, and then no more."""
     micro_batch: int | None = Field(None, ge=1)
     """Rows per worker and forward pass; None lets the whole share of the global batch go at once. What does not fit into memory is
     halved by itself, and the updates stay the same."""
@@ -84,6 +85,10 @@ class Layout(Settings):
     def workers_of_each(self, fits: int, trainings: int) -> int:
         """Workers each of so many trainings may have side by side, where `fits` workers fit in all."""
         return min(self.workers, max(self.fewest(), fits // max(1, trainings)))
+
+    def parts_weights(self) -> bool:
+        """Whether no worker has whole weights, whatever would fit."""
+        return self.zero == 3 or self.offload == "parameters"
 
     def joins(self) -> str | None:
         """Address of the cluster that is joined, in a Ray job the one it runs on; None when a local one is started."""

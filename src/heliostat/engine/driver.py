@@ -23,12 +23,9 @@ from heliostat.core.family import build
 from heliostat.core.layout import Layout
 from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.progress import Progress
-from heliostat.core.provenance import content_fingerprint
 from heliostat.engine.channel import Channel
 from heliostat.engine.orders import ModelSource, Order, Reply
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
-PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
 MAX_LOSSES = 3
 """Gangs an order may lose before it counts as failed."""
 
@@ -203,9 +200,7 @@ class Engine:
         asked = fingerprint([[str(f) for f in files], task.identity(), list(labels), model.folder, model.revision, list(keep)])
         if asked in self._prepared:
             return self._prepared[asked]
-        folder = Path(model.folder)
-        tokenizer = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
-        identity = [content_fingerprint(files), content_fingerprint(tokenizer) if tokenizer else f"{model.folder}@{model.revision}"]
+        identity = streams.content_of(files, model)
         function = streams.Tokenise(model.folder, task, tuple(labels), tuple(keep))
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
         self._prepared[asked] = made

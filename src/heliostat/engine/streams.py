@@ -18,12 +18,15 @@ import numpy as np
 
 from heliostat.core import seeds
 from heliostat.core.manifest import fingerprint, read_json, write_json
+from heliostat.core.provenance import content_fingerprint
 from heliostat.engine.gather import Chunks
 
 VERSION = 2
 TARGET, UNITS, PIECE = "target", "units", "piece"
 FROZEN = "frozen-"
 """Before the mark of the folders beside prepared rows that hold what frozen layers give (engine/trunk)."""
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
+PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
 KEPT = "slice:"
 """Before the names of slices that stay with prepared rows."""
 
@@ -140,6 +143,19 @@ def rows_in(folder: Path) -> int:
     return int(read_json(folder / "manifest.json")["trainable"])
 
 
+def content_of(files: list[Path], model: Any) -> list[str]:
+    """What stands for the content of `files` and of what turns them into inputs of `model` (a ModelSource)."""
+    folder = Path(model.folder)
+    own = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
+    return [content_fingerprint(files), content_fingerprint(own) if own else f"{model.folder}@{model.revision}"]
+
+
+def place_of(folder: Path, function: Tokenise, identity: Any) -> Path:
+    """Where in `folder` the prepared rows are."""
+    what = {"version": VERSION, "task": function.task.identity(), "labels": list(function.labels), "of": identity}
+    return folder / fingerprint(what | ({"keep": list(function.keep)} if function.keep else {}))
+
+
 def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: Any, map_pieces: Any) -> Path:
     """Tokenise parquet `files` into `folder/<fingerprint>` unless it is there; returns that folder.
 
@@ -149,10 +165,7 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    labels = list(function.labels)
-    what = {"version": VERSION, "task": function.task.identity(), "labels": labels, "of": identity}
-    mark = fingerprint(what | ({"keep": list(function.keep)} if function.keep else {}))
-    place = folder / mark
+    place = place_of(folder, function, identity)
     if read_json(place / "manifest.json") is not None:
         return place
     place.mkdir(parents=True, exist_ok=True)
@@ -169,7 +182,7 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     assert writer is not None
     writer.close()
     temporary.rename(place / "rows.arrow")
-    write_json(place / "manifest.json", {"rows": rows, "trainable": trainable, "tokens": tokens, "labels": labels})
+    write_json(place / "manifest.json", {"rows": rows, "trainable": trainable, "tokens": tokens, "labels": list(function.labels)})
     return place
 
 

@@ -37,7 +37,7 @@ class TokenBatches:
         order: Callable[[int], np.ndarray],
         lengths_N: np.ndarray,
         budget: int,
-        accumulation: int,
+        accumulation: int = 1,
         rank: int = 0,
         world: int = 1,
     ):

@@ -40,8 +40,10 @@ class ZeroPlan:
             stage |= {"overlap_comm": False, "contiguous_gradients": True, "reduce_bucket_size": BUCKET, "allgather_bucket_size": BUCKET}
         if self.stage == 3:
             stage |= {"stage3_param_persistence_threshold": 10_000, "stage3_prefetch_bucket_size": 5_000_000}
-        if self.offload == "optimizer":
+        if self.offload != "none":
             stage["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        if self.offload == "parameters":
+            stage["offload_param"] = {"device": "cpu", "pin_memory": True}
         return {
             "train_batch_size": self.micro_rows * self.accumulation * self.world,
             "train_micro_batch_size_per_gpu": self.micro_rows,

@@ -101,6 +101,10 @@ class Base(Member):
         """Why this task cannot be done with `model` (a ModelConfig), as far as its files tell; each begins with the setting's path."""
         return []
 
+    def splits(self) -> bool:
+        """Whether a row that is too long for one sequence becomes several (`piece` of `tokenise`)."""
+        return False
+
     # The model
 
     def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:

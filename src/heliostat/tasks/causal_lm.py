@@ -127,6 +127,9 @@ class CausalLm(Base):
     def is_revised(self) -> bool:
         return True
 
+    def splits(self) -> bool:
+        return self.form == "text" and self.cut is None
+
     def problems(self, model: Any) -> list[str]:
         found = _text.too_long(self, model)
         if _tokenizer.looks_both_ways(model):

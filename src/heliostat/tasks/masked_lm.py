@@ -59,6 +59,9 @@ class MaskedLm(Base):
     def answer(self, row: dict[str, Any]) -> str:
         return ""
 
+    def splits(self) -> bool:
+        return self.cut is None
+
     def problems(self, model: Any) -> list[str]:
         found = _text.too_long(self, model)
         if _tokenizer.decodes(model):

@@ -38,6 +38,13 @@ def _ordered(
     return lambda epoch: curriculum.order(epoch, keys_N, seeds.rng(seed, "order", epoch))
 
 
+def rows_of_update(train: TrainConfig, lengths_N: np.ndarray, workers: int) -> int:
+    """Rows of one update over all workers: as they are set, or about so many where it is their tokens that count."""
+    if train.batch_tokens is None:
+        return train.batch
+    return max(workers, round(train.batch_tokens / max(1.0, float(lengths_N.mean()))))
+
+
 def interval(train: TrainConfig, made: Batches | TokenBatches) -> int:
     """Steps between validations."""
     return max(1, round(train.validate_every * made.steps(1)))

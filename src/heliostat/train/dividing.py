@@ -28,8 +28,8 @@ class Footprint:
     state_bytes: int
     """The optimiser's, for each trained parameter."""
     workers: int
-    offload: bool = False
-    """Whether the optimiser's states are in CPU memory."""
+    offload: str = "none"
+    """What of it is in CPU memory, as the layout says: nothing, the optimiser's states, or at stage 3 the weights too."""
 
     def at(self, stage: int) -> float:
         """Bytes one worker holds for weights, gradients and optimiser states at a ZeRO stage; activations come on top."""
@@ -39,8 +39,8 @@ class Footprint:
         if stage >= 2:
             gradients /= self.workers
         if stage >= 3:
-            weights /= self.workers
-        return weights + gradients + (0.0 if self.offload else states)
+            weights = 0.0 if self.offload == "parameters" else weights / self.workers
+        return weights + gradients + (states if self.offload == "none" else 0.0)
 
     def cheapest(self, memory: float, stages: Sequence[int]) -> int:
         """The first of `stages` that fills at most `FILLED` of so many bytes; when none does, the one that holds least."""
@@ -51,6 +51,8 @@ class Footprint:
 
 def stages(train: TrainConfig, offload: str) -> tuple[int, ...]:
     """The ZeRO stages that a training can have: some settings need whole weights on every worker."""
+    if offload == "parameters":
+        return (3,)
     whole = train.ema is not None or train.regularizer is not None or getattr(train.adapter, "base_bits", None) is not None
     most = 0 if train.optimizer.whole else 2 if whole else 3
     return tuple(range(0 if offload == "none" else 1, most + 1)) or (0,)
@@ -59,10 +61,12 @@ def stages(train: TrainConfig, offload: str) -> tuple[int, ...]:
 def problems(train: TrainConfig, layout: Layout) -> list[str]:
     """Why a training cannot be divided as the layout says."""
     found = []
-    if train.ema is not None and layout.zero == 3:
-        found.append("train.ema: the average needs whole weights on every worker, and layout.zero 3 parts them. Use zero 0, 1 or 2.")
-    if train.regularizer is not None and layout.zero == 3:
-        found.append("train.regularizer: it differentiates inside a pass, and layout.zero 3 parts the weights. Use zero 0, 1 or 2.")
+    parting = "layout.offload parameters" if layout.offload == "parameters" else "layout.zero 3"
+    instead = "Use offload optimizer or none." if layout.offload == "parameters" else "Use zero 0, 1 or 2."
+    if train.ema is not None and layout.parts_weights():
+        found.append(f"train.ema: the average needs whole weights on every worker, and {parting} parts them. {instead}")
+    if train.regularizer is not None and layout.parts_weights():
+        found.append(f"train.regularizer: it differentiates inside a pass, and {parting} parts the weights. {instead}")
     if train.optimizer.whole and (layout.zero in (1, 2, 3) or layout.offload != "none"):
         name, others = train.optimizer.name(), "adamw, lion or sgd"
         found.append(f"train.optimizer: {name} needs whole parameters, and ZeRO 1 to 3 part them. Use layout.zero 0, or {others}.")

@@ -79,7 +79,7 @@ class Training(Order):
             return self.zero
         params = list(module.parameters())
         trained = sum(p.numel() for p in params if p.requires_grad)
-        held = Footprint(sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload != "none")
+        held = Footprint(sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload)
         room = min(group.gather(own_bytes(self.memory_gb, group.device, self.threads)))
         return held.cheapest(room, stages(self.train, self.offload))
 

@@ -92,7 +92,8 @@ class Session:
         saved = self._saved()
         if saved:
             states.load_weights(module, saved)
-        module.to(group.device)
+        if order.offload != "parameters":  # DeepSpeed moves them itself, in as few bits as they have then
+            module.to(group.device)
         rows, count = order.rows_at_once(), order.passes(group.world)
         stage = order.stage(module, group)
         self.trunk = frozen.trunk(order, module, stage)

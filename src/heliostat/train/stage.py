@@ -14,7 +14,7 @@ from heliostat.engine.driver import source_of
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import opened, packed
 from heliostat.train.auxiliary import targets_of
-from heliostat.train.batching import batches, interval
+from heliostat.train.batching import batches, interval, rows_of_update
 from heliostat.train.config import VERSION, TrainConfig
 from heliostat.train.lacking import tell_lacking
 from heliostat.train.orders import Export, Train
@@ -46,9 +46,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
     if curriculum is not None and curriculum.needs_losses:
         losses = written_losses(Path(curriculum.model), ctx.folder, engine=engine, corpus=corpus, task=task)
     rows = opened(train_rows)
-    batch_rows = config.batch
-    if config.batch_tokens is not None:
-        batch_rows = max(layout.workers, round(config.batch_tokens / max(1.0, float(rows.lengths_N.mean()))))
+    batch_rows = rows_of_update(config, rows.lengths_N, layout.workers)
     return {
         "task": task,
         "key": f"{ctx.fingerprint}/{key}",

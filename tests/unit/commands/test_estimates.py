@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from heliostat.commands import estimates
+from heliostat.commands.updates import Ahead
 from heliostat.config import read_config
 from heliostat.core.family import build
 from heliostat.core.layout import Layout
@@ -29,14 +30,14 @@ def test_rows_of_large_files_are_estimated(tmp_path: Path, monkeypatch: pytest.M
     assert abs(rows / 300_000 - 1) < 0.01
 
 
-def test_steps() -> None:
-    assert [estimates.steps(TrainConfig(epochs=e, batch=16), 100) for e in (1, 0.5, 3, 0.001)] == [7, 4, 21, 1]
-
-
 def test_steps_of_trials_that_differ(tiny_config: Path) -> None:
-    space = "tune.space={train.batch: {choice: [8, 16]}, train.epochs: {int: [1, 3]}}"
-    assert estimates.step_range(read_config(tiny_config, [space]), 160) == (10, 60)
-    assert estimates.step_range(read_config(tiny_config, ["tune.trials=4"]), 160) == (80, 80)
+    def of(*assignments: str) -> tuple[int, int] | None:
+        run = read_config(tiny_config, assignments)
+        return estimates.step_range(run, Ahead(run.train, run.task, 160, run.seed))
+
+    assert of("tune.space={train.batch: {choice: [8, 16]}, train.epochs: {int: [1, 3]}}") == (10, 60)
+    assert of("tune.trials=4") == (80, 80)
+    assert of("tune.space={train.batch_tokens: {choice: [null, 64]}}") is None
 
 
 def test_models_a_sweep_may_train(tiny_config: Path) -> None:

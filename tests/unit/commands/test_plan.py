@@ -19,11 +19,10 @@ ROWS = Rows(200, {"train": 160, "valid": 20, "test": 20}, True)
 SWEEP = "tune={trials: 27, finalists: 3, scheduler: {use: asha, eta: 3, first: 0.1111111}, confirm: {seeds: 3}}"
 
 
-def measured(seconds: float, steps: int, batch: int = 8, tried: int | None = None) -> Earlier:
-    """An earlier run whose only trial took so many seconds for so many steps."""
-    settings = {} if tried is None else {"train.batch": tried}
-    trials = [{"curve": [{"step": steps}], "busy_s": seconds, "settings": settings}, {"curve": [], "busy_s": 9.0, "settings": {}}]
-    tune = {"identity": {"inputs": {"train": {"batch": batch}}}, "output": {"trials": trials}}
+def measured(seconds: float, epochs: float) -> Earlier:
+    """An earlier run whose only trial took so many seconds for so many epochs."""
+    trials = [{"curve": [{"step": 3, "epoch": epochs}], "busy_s": seconds}, {"curve": [], "busy_s": 9.0}]
+    tune = {"output": {"trials": trials}}
     return Earlier({"tune": tune, "corpus": {"output": {"rows": {"train": 160}}, "seconds": 3.0}})
 
 
@@ -34,7 +33,7 @@ def costs(config: Path, *assignments: str, layout: Layout | None = None, before:
 
 def test_a_sweep_is_told_with_its_rungs_time_disk_and_money(tiny_config: Path) -> None:
     layout = Layout(local_cpus=2, cost_per_hour=36.0)
-    found = costs(tiny_config, SWEEP, layout=layout, before=measured(10.0, 20))
+    found = costs(tiny_config, SWEEP, layout=layout, before=measured(10.0, 1.0))
     (told,) = found.told_sweep()
     assert told.startswith("sweep    27 trials: 27 to 1/9, ")
     assert "9 more to confirm the finalists" in told
@@ -49,9 +48,9 @@ def test_a_sweep_is_told_with_its_rungs_time_disk_and_money(tiny_config: Path) -
     assert found.work("tune").startswith("27 trials of 80 steps; ")
 
 
-def test_a_rate_is_that_of_the_batch_a_trial_tried() -> None:
-    assert measured(10.0, 20).row_seconds() == 10 / 160
-    assert measured(10.0, 20, tried=16).row_seconds() == 10 / 320
+def test_a_rate_is_that_of_the_rows_a_trial_went_through_whatever_its_batches_were() -> None:
+    assert measured(10.0, 1.0).row_seconds() == 10 / 160
+    assert measured(10.0, 2.0).row_seconds() == 10 / 320
 
 
 def test_places_that_would_stay_empty_are_named(tiny_config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +61,7 @@ def test_places_that_would_stay_empty_are_named(tiny_config: Path, monkeypatch: 
     assert "decision_lag to 15" in told
     for lag in ("15", "null"):
         assert len(costs(tiny_config, SWEEP, f"tune.scheduler.decision_lag={lag}", layout=wide).told_sweep()) == 1
-    unknown = costs(tiny_config, SWEEP, layout=Layout(address="auto"), before=measured(10.0, 20))
+    unknown = costs(tiny_config, SWEEP, layout=Layout(address="auto"), before=measured(10.0, 1.0))
     assert unknown.slots() is None
     assert unknown.seconds("tune") is None
     assert "as many trainings side by side as the cluster holds" in unknown.width()
@@ -70,7 +69,7 @@ def test_places_that_would_stay_empty_are_named(tiny_config: Path, monkeypatch: 
 
 def test_steps_and_corpora_of_a_sweep_that_searches_them(tiny_config: Path) -> None:
     space = "tune.space={train.batch: {choice: [8, 16]}, corpus.filters.1.min_characters: {choice: [2, 9]}}"
-    found = costs(tiny_config, space, before=measured(10.0, 20))
+    found = costs(tiny_config, space, before=measured(10.0, 1.0))
     assert "trials of 40 to 80 steps" in found.work("tune")
     assert found.work("corpus-0123abcd") == "200 rows read"
     assert found.seconds("corpus-0123abcd") == 3.0

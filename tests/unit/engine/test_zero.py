@@ -37,7 +37,14 @@ def test_what_a_stage_cannot_use_is_not_said():
 
 
 def test_offload_keeps_optimiser_states_in_cpu_memory():
-    assert plan(stage=2, offload="optimizer").config()["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    found = plan(stage=2, offload="optimizer").config()["zero_optimization"]
+    assert found["offload_optimizer"]["device"] == "cpu"
+    assert "offload_param" not in found
+
+
+def test_offload_keeps_weights_there_too():
+    found = plan(stage=3, offload="parameters").config()["zero_optimization"]
+    assert found["offload_optimizer"]["device"] == found["offload_param"]["device"] == "cpu"
 
 
 @pytest.mark.parametrize(("precision", "on"), [("fp32", (False, False)), ("bf16", (True, False)), ("fp16", (False, True))])

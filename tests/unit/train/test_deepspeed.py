@@ -13,7 +13,7 @@ import torch
 import torch.multiprocessing
 
 from contracts.media_samples import COLOURS, TONES, hearing, picture, pixels, recording, seeing, wave
-from heliostat.engine import streams, zero
+from heliostat.engine import checkpoints, streams, zero
 from heliostat.engine.group import Group
 from heliostat.engine.models import Store
 from heliostat.engine.orders import ModelSource
@@ -28,14 +28,15 @@ MEDIA = {
     "whisper": (AudioClassification(seconds=1), hearing, tuple(TONES)),
 }
 STAGES = (0, 1, 2)
+OFFLOADS = ("none", "optimizer", "parameters")
 
 
-def order(ground, folder, stage=0, **train):
+def order(ground, folder, stage=0, offload="none", **train):
     """Two updates of two passes each, validated after both."""
     config = {"batch": 6, "optimizer": {"use": "adamw", "lr": 1e-2}, "dropout": 0.0, "validate_every": 0.25, **train}
     told = {"task": ground.task, "key": folder.name, "folder": folder, "model": ModelSource(folder=str(ground.model)), "metric": "log_loss"}
     told |= {"labels": ground.labels, "train_rows": ground.train, "valid_rows": ground.valid, "seed": 5, "total": 2, "micro_rows": 3}
-    return Train(**told, train=TrainConfig(**config), until=2, zero=stage)
+    return Train(**told, train=TrainConfig(**config), until=2, zero=stage, offload=offload)
 
 
 def worker():
@@ -84,6 +85,9 @@ def done(ground, tmp_path_factory):
     orders = [order(ground, folder / f"fp32-{name}-{stage}", stage, regularizer=REGULARIZERS[name]) for name, stage in both]
     orders += [order(ground, folder / f"bf16-{name}-{s}", s, regularizer=REGULARIZERS[name], precision="bf16") for name, s in both]
     orders += [order(media(folder, kind), folder / f"bf16-{kind}", 1, precision="bf16") for kind in MEDIA]
+    orders += [order(ground, folder / f"bf16-{offload}", 3, offload, precision="bf16") for offload in OFFLOADS]
+    again = order(ground, folder / "bf16-resumed", 3, "parameters", precision="bf16")
+    orders += [again.model_copy(update={"until": 1}), again]
     torch.multiprocessing.spawn(work, (folder, orders), nprocs=1)
     return folder
 
@@ -103,3 +107,12 @@ def test_a_regularizer_makes_the_same_updates_as_with_torch_alone(ground, done, 
 @pytest.mark.parametrize("kind", MEDIA)
 def test_models_that_see_and_hear_are_trained_in_16_bits(done, kind):
     assert np.isfinite(losses(done / f"bf16-{kind}")).all()
+
+
+@pytest.mark.parametrize("offload", [*OFFLOADS[1:], "resumed"])
+def test_what_lies_in_cpu_memory_makes_the_same_updates(done, offload):
+    same, other = (checkpoints.latest(done / f"bf16-{each}" / "best") for each in ("none", offload))
+    assert losses(done / f"bf16-{offload}") == losses(done / "bf16-none")
+    weights = checkpoints.weights(same)
+    assert weights
+    assert all(torch.equal(value, weights[name]) for name, value in checkpoints.weights(other).items())

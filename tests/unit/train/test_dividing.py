@@ -28,7 +28,8 @@ def test_one_worker_has_nothing_to_divide():
 
 
 def test_states_in_cpu_memory_are_not_held():
-    assert [Footprint(1000, 1000, 8, 4, offload=True).at(stage) for stage in range(4)] == [8_000, 8_000, 5_000, 2_000]
+    assert [Footprint(1000, 1000, 8, 4, "optimizer").at(stage) for stage in range(4)] == [8_000, 8_000, 5_000, 2_000]
+    assert Footprint(1000, 1000, 8, 4, "parameters").at(3) == 1_000
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,7 @@ def test_states_in_cpu_memory_are_not_held():
         ({"adapter": {"use": "lora", "base_bits": 4}}, "none", (0, 1, 2)),
         ({}, "optimizer", (1, 2, 3)),
         ({"ema": 0.9}, "optimizer", (1, 2)),
+        ({}, "parameters", (3,)),
         ({"optimizer": "adafactor"}, "none", (0,)),
     ],
 )
@@ -53,6 +55,15 @@ def test_an_optimiser_that_looks_at_whole_matrices_is_refused_where_they_are_par
     assert told.startswith("train.optimizer: adafactor needs whole parameters, and ZeRO 1 to 3 part them.")
     assert problems(train, Layout(workers=2, zero=2, offload="optimizer", gpus_per_worker=1)) == [told]
     assert problems(train, Layout(workers=2)) == problems(train, Layout(workers=2, zero=0)) == []
+
+
+@pytest.mark.parametrize("train", [{"ema": 0.9}, {"regularizer": "r_drop"}, {"optimizer": "adafactor"}])
+def test_what_needs_whole_weights_is_refused_where_they_are_parted_or_in_cpu_memory(train):
+    own = TrainConfig(**train)
+    for layout in ({"zero": 3}, {"offload": "parameters"}):
+        (told,) = problems(own, Layout(gpus_per_worker=1, **layout))
+        assert "part" in told
+    assert problems(own, Layout(gpus_per_worker=1)) == []
 
 
 def test_a_worker_has_its_share_of_the_machine():

@@ -151,7 +151,7 @@ def as_if_by(world, checkpoint):
             return [[checkpoints._told(path) for path in files.iterdir()]]
 
     facts = checkpoints.facts(checkpoint)
-    kept = {key: facts[key] for key in ("curve", "busy_s", "best", "bests")}
+    kept = {key: facts[key] for key in ("curve", "busy_s", "best", "bests", "skipped_steps")}
     save(checkpoint.parent, facts["step"], states=parts[0], facts=kept, group=All())
 
 

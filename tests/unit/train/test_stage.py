@@ -6,6 +6,7 @@ import pytest
 
 from heliostat.core.progress import Progress
 from heliostat.engine.orders import ModelSource, Reply
+from heliostat.engine.streams import opened
 from heliostat.train.config import TrainConfig
 from heliostat.train.stage import train_fully
 
@@ -80,3 +81,17 @@ def test_updates_that_were_not_made_are_told_to_the_person(ground, tmp_path):
     ctx.show.message = said.append
     train_fully(fields(ground, tmp_path, 8, 1.0), ctx)
     assert said == ["train: skipped_steps 2: so many of 8 updates overflowed in fp32 and were not made"]
+
+
+def test_batches_of_tokens_are_planned_as_batches_of_rows_are(ground, tmp_path):
+    own, given = fields(ground, tmp_path, 30, 1.0), []
+    own["train"] = TrainConfig(batch_tokens=40, validate_every=1.0)
+
+    def perform(order):
+        given.append(order.until)
+        return Reply(value={"over": False, "best": None, "step": order.until})
+
+    train_fully(own, context(perform))
+    rows = opened(ground.train)
+    assert given[0] >= rows.lengths_N.sum() / 40
+    assert given == [*range(given[0], 30, given[0]), 30]

@@ -34,12 +34,14 @@ def tell_lacking(prepared: Path, files: Sequence[Path], task: Any, ctx: Any) -> 
         return
     bare, count = len(bare_N), len(rows.first_N)
     listed = ctx.folder / f"quarantine-{prepared.name}.jsonl"
-    if not listed.exists():
+    is_new = not listed.exists()
+    if is_new:
         _list(listed, files, bare_N)
     told = f"{ctx.name}: {bare:,} of {count:,} training rows hold nothing to train on"
     if bare > MOST * count:
         raise UserError(f"{told}; at most {MOST:.0%} may. {task.untrained} Each of them is in '{listed}'.")
-    ctx.show.message(f"{told} and are left out: {listed.name}")
+    if is_new:  # once, however many trials train on them
+        ctx.show.message(f"{told} and are left out: {listed.name}")
 
 
 def _list(place: Path, files: Sequence[Path], bare_N: np.ndarray) -> None:

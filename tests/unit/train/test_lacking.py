@@ -43,18 +43,18 @@ def told(tmp_path, monkeypatch):
             pq.write_table(pa.table(rows | {name: [value] * len(each) for name, value in columns.items()}), files[-1])
         work = streams.Tokenise(str(tmp_path / "model"), task, ())
         rows = streams.prepare(tmp_path / "rows", files, work, identity=len(made), map_pieces=lambda pieces, work: map(work, pieces))
-        for _ in range(2):  # as a run that was interrupted comes again
+        for _ in range(2):  # as with every trial, and as a run that was interrupted comes again
             tell_lacking(rows, files, task, SimpleNamespace(name="train", folder=tmp_path / "train", show=show))
         return said
 
     return tell
 
 
-def test_a_few_are_counted_left_out_and_listed_once_each(told, tmp_path):
+def test_a_few_are_counted_left_out_and_told_and_listed_once_each(told, tmp_path):
     long = "bare " + "word\n" * 100
     said = told(["text"] * 30 + ["long", "bare  a"], ["bare b"] + ["text"] * 40, ["text"], ["text"] * 5 + [long], source="web")
     (listed,) = (tmp_path / "train").iterdir()
-    assert said == [f"train: 3 of 80 training rows hold nothing to train on and are left out: {listed.name}"] * 2
+    assert said == [f"train: 3 of 80 training rows hold nothing to train on and are left out: {listed.name}"]
     rows = [json.loads(line) for line in listed.read_text().splitlines()]
     assert [(row["id"], row["excerpt"]) for row in rows] == [("0.31", "bare a"), ("1.0", "bare b"), ("3.5", rows[2]["excerpt"])]
     assert rows[0] == {"id": "0.31", "source": "web", "reason": "nothing_to_train_on", "excerpt": "bare a"}

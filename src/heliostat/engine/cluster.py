@@ -18,6 +18,8 @@ from pathlib import Path
 from heliostat.core.errors import UserError
 from heliostat.core.layout import Layout
 
+OF_DATA = ("_StatsActor", "_AutoscalingCoordinatorActor")
+"""Actors without resources that Ray Data keeps as long as the connection lasts."""
 DATA_CPUS = 1
 """Logical CPUs kept for data tasks beside the training workers."""
 QUIET = {
@@ -207,8 +209,8 @@ def leftovers() -> list[str]:
     here, job = ray.get_runtime_context().get_node_id(), ray.get_runtime_context().get_job_id()
     found = [f"placement group {key}" for key, group in placement_group_table().items() if group["state"] != "REMOVED"]
     for actor in actors(job_id=ray.JobID.from_hex(job)).values():
-        if actor["State"] != "DEAD":
+        if actor["State"] != "DEAD" and actor["ActorClassName"] not in OF_DATA:
             found.append(f"actor {actor['ActorClassName']}")
-        elif actor["Address"]["NodeID"] == here and psutil.pid_exists(actor["Pid"]):
+        elif actor["State"] == "DEAD" and actor["Address"]["NodeID"] == here and psutil.pid_exists(actor["Pid"]):
             found.append(f"process {actor['Pid']} of {actor['ActorClassName']}")
     return found

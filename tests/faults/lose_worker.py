@@ -23,10 +23,12 @@ from heliostat.engine.driver import Engine, source_of
 from heliostat.train.stage import train_fully, training
 
 LIMIT_S = 120.0
+SOON_MISSED = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+"""A node that is gone is known to be after some seconds."""
 
 
 def main(folder: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": SOON_MISSED})
     try:
         told = disturbed(cluster, folder)
     finally:
@@ -37,7 +39,9 @@ def main(folder: Path) -> None:
 def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
     """What became of the training."""
     others = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    train = {"epochs": 45, "batch": 4, "optimizer": {"use": "adamw", "lr": 1e-3}, "validate_every": 1}
+    hurry = folder / "hurry"
+    objective = {"use": "faults.on_purpose", "pause_s": 0.05, "hurry": str(hurry)}  # it lasts until all that is to happen has happened
+    train = {"epochs": 45, "batch": 4, "optimizer": {"use": "adamw", "lr": 1e-3}, "validate_every": 1, "objective": objective}
     config = read_config(write_project(folder / "project", rows=200, train=train))
     step = [0]
     with Engine(Layout(address=cluster.address, workers=2, least_workers=1), folder) as engine:
@@ -74,6 +78,7 @@ def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
         cluster.add_node(num_cpus=1)
         cluster.add_node(num_cpus=1)
         wait(lambda: len(nodes()) == 2)
+        hurry.touch()
         working.join()
         gangs = [gang, engine.gangs[0].name]
     return {

@@ -32,13 +32,15 @@ class OnPurpose(Base):
     """How often at most, in all processes together."""
     pause_s: float = 0.0
     """Seconds that each forward pass takes longer."""
+    hurry: str = ""
+    """A file: once it is there, no pass takes longer."""
 
     def per_unit(self, units: dict[str, Any]) -> Any:
         import torch.nn.functional as F
 
         global passes
         passes += 1
-        time.sleep(self.pause_s)
+        time.sleep(0.0 if self.hurry and Path(self.hurry).exists() else self.pause_s)
         if self.fault != "none" and self._is_due(len(units["labels"])):
             self._fail()
         return F.cross_entropy(units["logits"].float(), units["labels"], reduction="none")

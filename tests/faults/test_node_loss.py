@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ pytestmark = pytest.mark.slow
 def told_by(script: str, folder: Path) -> dict:
     """What a script beside this file says last."""
     command = [sys.executable, str(Path(__file__).with_name(script)), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 

@@ -21,24 +21,31 @@ from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.callbacks.preemption_callback import PreemptionCallback
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from heliostat.core.layout import Layout
 from heliostat.engine import failures, worker
+from heliostat.engine.cluster import alive_nodes
 from heliostat.engine.pulse import OPENING_S
 from heliostat.engine.restarts import Restarts
 
 FOR_EVER = -1
 LOOK_EVERY_S = 0.5
 """How often Ray Train looks whether the workers are well, or have left."""
+ROOM_S = 5.0
+"""How long a group that may be narrower waits for room: what the cluster had when its width was chosen may be gone."""
 GOODBYE_S = 30.0
 """What workers that leave have to take their process group apart."""
 
 
 def work(name: str, layout: Layout, log_folder: Path, most: int, mailbox: Any) -> str:
     """Keep the workers of a gang at its mailbox until they are told to leave; why they are gone."""
+    if layout.is_elastic():
+        os.environ.setdefault(WORKER_GROUP_START_TIMEOUT_S_ENV_VAR, str(ROOM_S))
     gpu = layout.gpus_per_worker > 0
     told = {"mailbox": mailbox, "name": name, "log_folder": str(log_folder), "gpu": gpu, "hang_s": layout.hang_s}
     try:
@@ -94,9 +101,12 @@ class Crew(DataParallelTrainer):
 class Controller(TrainController):
     """Ray Train's controller, which looks more often whether its workers have left."""
 
-    def __init__(self, **rest: Any):
-        super().__init__(**rest)
+    def __init__(self, *, scaling_policy: Any, **rest: Any):
+        super().__init__(scaling_policy=scaling_policy, **rest)
         self._health_check_interval_s = LOOK_EVERY_S
+        if isinstance(scaling_policy, ElasticScalingPolicy):
+            count = scaling_policy._count_possible_workers
+            scaling_policy._count_possible_workers = lambda reserved: count(_on_nodes_that_are_up(reserved))
 
     def watch_no_node(self) -> None:
         """Start no process that watches for nodes that are drained."""
@@ -109,6 +119,12 @@ class NoData(WorkerGroupCallback):
 
     def before_init_train_context(self, workers: list[Any]) -> dict[str, list[None]]:
         return {"dataset_shard_provider": [None] * len(workers)}
+
+
+def _on_nodes_that_are_up(reserved: dict[str, Any]) -> dict[str, Any]:
+    """What Ray has reserved, without the nodes that it still counts on for up to a minute after they have gone."""
+    up = alive_nodes()
+    return {node: resources for node, resources in reserved.items() if node in up}
 
 
 @dataclass

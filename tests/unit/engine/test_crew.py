@@ -8,6 +8,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from heliostat.core.layout import Layout
@@ -82,3 +83,13 @@ def test_an_elastic_layout_gives_a_range_and_leaves_ray_trains_own_resizing_off(
     elastic = crew._scaling(Layout(address="auto", workers=4, least_workers=2), 3, gpu=False)
     assert elastic.num_workers == (2, 3)
     assert elastic.elastic_resize_monitor_interval_s == float("inf")
+
+
+def test_a_group_is_as_wide_as_what_is_left(monkeypatch):
+    """Ray counts on the room of a node for up to a minute after it has gone, and would wait for it."""
+    monkeypatch.setattr(crew, "alive_nodes", lambda: {"here"})
+    policy = ElasticScalingPolicy(ScalingConfig(num_workers=(1, 4), resources_per_worker={"CPU": 1}))
+    monkeypatch.setattr(crew.TrainController, "__init__", lambda self, **given: None)
+    crew.Controller(scaling_policy=policy)
+    assert policy._count_possible_workers({"here": {"CPU": 2.0}, "gone": {"CPU": 8.0}}) == 2
+    assert policy._count_possible_workers({"gone": {"CPU": 8.0}}) == 0

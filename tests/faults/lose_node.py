@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +11,7 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
+from faults.nodes import tell
 from heliostat.commands.tiny import write_project
 from heliostat.config import read_config
 from heliostat.core.layout import Layout
@@ -25,15 +24,6 @@ from heliostat.engine.driver import Engine
 from heliostat.tune.stage import sweep
 
 trials.LOOK_EVERY_S = 1.0
-
-
-def main(folder: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    try:
-        told = disturbed(cluster, folder)
-    finally:
-        cluster.shutdown()
-    print(json.dumps(told))
 
 
 def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
@@ -76,4 +66,4 @@ def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tell(disturbed, cpus=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
+from faults.nodes import tell
 from heliostat.commands.tiny import write_project
 from heliostat.config import read_config
 from heliostat.core.layout import Layout
@@ -23,17 +22,6 @@ from heliostat.engine.driver import Engine, source_of
 from heliostat.train.stage import train_fully, training
 
 LIMIT_S = 120.0
-SOON_MISSED = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-"""A node that is gone is known to be after some seconds."""
-
-
-def main(folder: Path) -> None:
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "_system_config": SOON_MISSED})
-    try:
-        told = disturbed(cluster, folder)
-    finally:
-        cluster.shutdown()
-    print(json.dumps(told))
 
 
 def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
@@ -90,4 +78,4 @@ def disturbed(cluster: Cluster, folder: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    tell(disturbed, cpus=1)

@@ -49,11 +49,12 @@ class Bare:
         import torch
 
         from heliostat.core.errors import RunFailed
-        from heliostat.engine import zero
+        from heliostat.engine import vocabulary, zero
         from heliostat.train.starting import trainable
 
         self.order, self.session = order, session
         self.module = trainable(order, session.worker).to(group.device)
+        vocabulary.restore(self.module)
         self.optimizer = order.train.optimizer.build(zero.parameter_groups(self.module), 0)
         self.model = torch.nn.parallel.DistributedDataParallel(self.module) if group.world > 1 else self.module
         if order.train.clip is None:
@@ -103,10 +104,11 @@ class AgainstTrainer(Train):
         return {"ours": ours[1:], "theirs": theirs[1:], "losses": losses}
 
     def _parts(self, worker: Any) -> tuple[Any, Any]:
-        from heliostat.engine import zero
+        from heliostat.engine import vocabulary, zero
         from heliostat.train.starting import trainable
 
         module = trainable(self, worker)
+        vocabulary.restore(module)
         return module, self.train.optimizer.build(zero.parameter_groups(module), 0)
 
     def _trainer(self, module: Any, optimizer: Any, batches: list[dict[str, Any]]) -> tuple[float, float]:

@@ -25,7 +25,7 @@ MANIFEST = "MANIFEST.json"
 WEIGHTS = "weights.safetensors"
 PREDICTIONS = "predictions.npy"
 PATTERN = re.compile(r"^step-(\d{8})$")
-FORMAT = 4
+FORMAT = 5
 """Of what is in a checkpoint's folder; one of another format is as good as none."""
 
 

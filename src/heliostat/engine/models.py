@@ -190,9 +190,13 @@ def depth_config(module: Any) -> Any:
 
 
 def settle(module: Any) -> None:
-    """Put the weights that a task's own parametrisations give in their place, for good: no other program knows of them."""
+    """Put the weights that a task's own parametrisations give in their place, and whole embeddings, for good: no other program knows
+    of what a training had instead."""
     from torch.nn.utils import parametrize
 
+    from heliostat.engine import vocabulary
+
+    vocabulary.restore(module)
     for part in list(module.modules()):
         for name, given in list(getattr(part, "parametrizations", {}).items()):
             if all(type(each).__module__.startswith("heliostat.") for each in given):  # an architecture's own (weight norm) stay

@@ -8,6 +8,7 @@ and W = 1, 2, 4 train on the same global batches.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,12 +22,14 @@ from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.provenance import content_fingerprint
 from heliostat.engine.gather import Chunks
 
-VERSION = 2
+VERSION = 3
 TARGET, UNITS, PIECE = "target", "units", "piece"
 FROZEN = "frozen-"
 """Before the mark of the folders beside prepared rows that hold what frozen layers give (engine/trunk)."""
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
 PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
+TOKENS = "tokens.npy"
+"""In a folder of prepared rows: the token ids that they hold, rising."""
 KEPT = "slice:"
 """Before the names of slices that stay with prepared rows."""
 
@@ -143,6 +146,12 @@ def rows_in(folder: Path) -> int:
     return int(read_json(folder / "manifest.json")["trainable"])
 
 
+def tokens_in(*folders: Path) -> np.ndarray | None:
+    """The token ids that prepared rows in any of the folders hold, rising; None where they are no tokens."""
+    files = [folder / TOKENS for folder in folders]
+    return np.unique(np.concatenate([np.load(file) for file in files])) if all(file.exists() for file in files) else None
+
+
 def content_of(files: list[Path], model: Any) -> list[str]:
     """What stands for the content of `files` and of what turns them into inputs of `model` (a ModelSource)."""
     folder = Path(model.folder)
@@ -171,6 +180,7 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
     place.mkdir(parents=True, exist_ok=True)
     pieces = [{"file": str(f)} for f in files]
     rows = tokens = trainable = 0
+    seen_V = np.zeros(0, bool)
     writer = None
     temporary = place / "rows.arrow.tmp"
     for table in map_pieces(pieces, function):
@@ -178,10 +188,16 @@ def prepare(folder: Path, files: list[Path], function: Tokenise, *, identity: An
         writer.write_table(table)
         rows += table.num_rows
         trainable += int((table.column(UNITS).to_numpy() > 0).sum())
-        tokens += pc.sum(pc.list_value_length(table.column("input_ids"))).as_py() or 0 if "input_ids" in table.column_names else 0
+        if "input_ids" in table.column_names:
+            ids_T = pc.list_flatten(table.column("input_ids")).to_numpy()
+            tokens += len(ids_T)
+            seen_V = np.pad(seen_V, (0, max(0, int(ids_T.max(initial=-1)) + 1 - len(seen_V))))
+            seen_V[ids_T] = True
     assert writer is not None
     writer.close()
     temporary.rename(place / "rows.arrow")
+    if len(seen_V):
+        np.save(place / TOKENS, np.flatnonzero(seen_V))
     write_json(place / "manifest.json", {"rows": rows, "trainable": trainable, "tokens": tokens, "labels": list(function.labels)})
     return place
 
@@ -197,6 +213,7 @@ def packed(folder: Path, capacity: int, *, shifted: bool) -> Path:
     if read_json(place / "manifest.json") is None:
         made = pack(opened(folder).table, capacity, place / "rows.arrow", shifted=shifted)
         tokens = int(opened(folder).lengths_N.sum())
+        shutil.copyfile(folder / TOKENS, place / TOKENS)
         write_json(place / "manifest.json", {"rows": made.num_rows, "trainable": made.num_rows, "tokens": tokens, "labels": []})
     return place
 

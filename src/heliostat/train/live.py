@@ -51,7 +51,9 @@ class Live:
 
     def parameters(self) -> int:
         """Parameters of the whole model, wherever ZeRO keeps them."""
-        return sum(getattr(p, "ds_numel", None) or p.numel() for p in self.module.parameters())
+        from heliostat.engine.vocabulary import untrained
+
+        return untrained(self.module) + sum(getattr(p, "ds_numel", None) or p.numel() for p in self.module.parameters())
 
 
 class _evaluating:

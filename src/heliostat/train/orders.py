@@ -77,9 +77,13 @@ class Training(Order):
         """The ZeRO stage that this training of `module` has; every worker must ask."""
         if self.zero != "auto":
             return self.zero
+        from heliostat.engine.vocabulary import untrained
+
         params = list(module.parameters())
         trained = sum(p.numel() for p in params if p.requires_grad)
-        held = Footprint(sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload)
+        held = Footprint(
+            untrained(module) + sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload
+        )
         room = min(group.gather(own_bytes(self.memory_gb, group.device, self.threads)))
         return held.cheapest(room, stages(self.train, self.offload))
 

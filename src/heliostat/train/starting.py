@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from heliostat.core import seeds
 from heliostat.engine import adapters, models, rates, trunk
-from heliostat.engine.streams import Rows, opened
+from heliostat.engine.streams import Rows, opened, tokens_in
 from heliostat.train.folds import folds
 
 if TYPE_CHECKING:
@@ -29,10 +29,23 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
         if train.adapter is not None:
             module.enable_input_require_grads()  # what is recomputed has a gradient only if its input has one
     if train.adapter is None:
+        _leave_unnamed(module, order)
         return module
     if getattr(train.adapter, "base_bits", None) and not to_export:
         adapters.in_four_bits(module, adapters.head_of(module, missing))
     return adapters.put_in(module, train.adapter, missing, seeds.derive(order.seed, "adapter"))
+
+
+def _leave_unnamed(module: Any, order: Training) -> None:
+    """Take the rows of the input embedding out of training that no text names, where they would be the same but for weight decay.
+
+    A task that draws tokens names more than its rows hold, and an optimiser that looks at a parameter as a whole sees another one.
+    """
+    named_N = tokens_in(order.train_rows, order.valid_rows)
+    if named_N is not None and not order.task.is_drawn and not order.train.optimizer.whole:
+        from heliostat.engine import vocabulary
+
+        vocabulary.shrink(module, named_N)
 
 
 def rates_of(order: Training, module: Any, worker: Any) -> list[rates.Part]:

@@ -128,22 +128,27 @@ def in_parallel():
 
 @pytest.fixture(scope="package")
 def ground(tmp_path_factory):
-    """`model`: a folder; `task`; `labels`; `train` and `valid`: prepared rows."""
+    """`model`: a folder; `task`; `labels`; `train` and `valid`: prepared rows; `few_train` and `few_valid`: such as use a few words."""
     folder = tmp_path_factory.mktemp("ground")
     write_model(folder / "model")
     task = TextClassification(max_tokens=16)
 
-    def prepared(name, rows):
+    def prepared(name, rows, words=None):
         rng = seeds.rng(1, "test", name)
         themes = [LABELS[i % 3] for i in range(rows)]
-        texts = [" ".join([rng.choice(THEMES[t]), *rng.choice(PLAIN, rng.integers(2, 6)), rng.choice(THEMES[t])]) for t in themes]
+        texts = [
+            " ".join([rng.choice(THEMES[t][:words]), *rng.choice(PLAIN[:words], rng.integers(2, 6)), rng.choice(THEMES[t][:words])])
+            for t in themes
+        ]
         weights = pa.array(rng.uniform(0.5, 2.0, rows).astype(np.float32))
         file = folder / f"{name}.parquet"
         pq.write_table(pa.table({"id": [f"{name}-{i}" for i in range(rows)], "text": texts, "label": themes, "weight": weights}), file)
         function = streams.Tokenise(str(folder / "model"), task, LABELS)
         return streams.prepare(folder / "rows", [file], function, identity=name, map_pieces=lambda pieces, work: map(work, pieces))
 
-    return SimpleNamespace(model=folder / "model", task=task, labels=LABELS, train=prepared("train", 22), valid=prepared("valid", 9))
+    rows = {"train": prepared("train", 22), "valid": prepared("valid", 9)}
+    few = {"few_train": prepared("few_train", 22, 3), "few_valid": prepared("few_valid", 9, 4)}
+    return SimpleNamespace(model=folder / "model", task=task, labels=LABELS, **rows, **few)
 
 
 @pytest.fixture

@@ -164,6 +164,7 @@ def test_packed_texts_have_the_loss_and_the_tokens_of_texts_by_themselves(ground
     apart, together = opened(ground.train), opened(packed)
     assert len(together) < len(apart)
     assert together.column("units").sum() == apart.column("units").sum()
+    assert np.array_equal(streams.tokens_in(packed), streams.tokens_in(ground.train))
     losses = {}
     for name, rows in (("apart", ground.train), ("together", packed)):
         own = fields(ground, tmp_path / name, batch=64, packing=name == "together") | {"train_rows": rows, "total": 1, "micro_rows": 64}

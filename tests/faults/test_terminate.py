@@ -36,13 +36,25 @@ def steps(training: Path) -> list[int]:
     return [checkpoints.facts(p)["step"] for p in (training / "latest").glob("step-*") if checkpoints.is_valid(p)]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_an_interrupted_run_saves_says_how_to_go_on_and_does(number, code, tmp_path):
-    marks = tmp_path / "marks"
-    marks.mkdir()
+def project(folder: Path) -> tuple[Path, Path]:
+    """(the config of a slow training with one order, where it leaves a mark when it is on its way)."""
+    marks = folder / "marks"
+    marks.mkdir(parents=True)
     objective = {"use": "faults.on_purpose", "pause_s": 0.05, "fault": "slow", "after": 30, "marks": str(marks), "times": 1}
     train = {"epochs": 10, "batch": 8, "optimizer": {"use": "adamw", "lr": 3e-3}, "validate_every": 10.0, "objective": objective}
-    config = write_project(tmp_path / "project", train=train)
+    return write_project(folder / "project", train=train), marks
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The same training, left alone."""
+    folder = tmp_path_factory.mktemp("whole")
+    return finish(project(folder)[0], folder / "runs")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interrupted_run_saves_says_how_to_go_on_and_does(number, code, whole, tmp_path):
+    config, marks = project(tmp_path)
     process = start(config, tmp_path / "stopped")
     while not any(marks.iterdir()):
         assert process.poll() is None, process.communicate()[1]
@@ -56,7 +68,6 @@ def test_an_interrupted_run_saves_says_how_to_go_on_and_does(number, code, tmp_p
     assert step > 0
     assert not (training / "result.json").exists(), "the only order was not over"
     finish(config, tmp_path / "stopped")
-    whole = finish(config, tmp_path / "whole")
     one, other = (read_json(folder / "result.json") for folder in (training, whole))
     assert one["curve"] == other["curve"]
     weights, same = (checkpoints.weights(checkpoints.latest(folder / "best")) for folder in (training, whole))

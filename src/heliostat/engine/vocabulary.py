@@ -39,7 +39,8 @@ class Words(torch.nn.Module):
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         at = self.at_V[ids]
         named = functional.embedding(at.clamp(min=0), self.weight, self._padding)
-        return torch.where((at >= 0)[..., None], named, functional.embedding(ids, self.rest_VH))
+        others = functional.embedding(ids, self.rest_VH).to(named.dtype)  # DeepSpeed leaves what is no parameter in fp32
+        return torch.where((at >= 0)[..., None], named, others)
 
     def whole(self) -> torch.nn.Embedding:
         """An embedding of all rows, as they are now."""

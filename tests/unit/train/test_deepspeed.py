@@ -77,6 +77,11 @@ def media(folder, kind):
     return SimpleNamespace(model=model, task=task, labels=labels, train=prepared, valid=prepared)
 
 
+def few_words(ground):
+    """Rows that name few of the model's words, so that the others are not trained."""
+    return SimpleNamespace(**{**vars(ground), "train": ground.few_train, "valid": ground.few_valid})
+
+
 @pytest.fixture(scope="module")
 def done(ground, tmp_path_factory):
     """The folder of what DeepSpeed has trained."""
@@ -85,6 +90,7 @@ def done(ground, tmp_path_factory):
     orders = [order(ground, folder / f"fp32-{name}-{stage}", stage, regularizer=REGULARIZERS[name]) for name, stage in both]
     orders += [order(ground, folder / f"bf16-{name}-{s}", s, regularizer=REGULARIZERS[name], precision="bf16") for name, s in both]
     orders += [order(media(folder, kind), folder / f"bf16-{kind}", 1, precision="bf16") for kind in MEDIA]
+    orders += [order(few_words(ground), folder / f"bf16-few-{stage}", stage, precision="bf16") for stage in (*STAGES, 3)]
     orders += [order(ground, folder / f"bf16-{offload}", 3, offload, precision="bf16") for offload in OFFLOADS]
     again = order(ground, folder / "bf16-resumed", 3, "parameters", precision="bf16")
     orders += [again.model_copy(update={"until": 1}), again]
@@ -102,6 +108,14 @@ def test_a_regularizer_makes_the_same_updates_as_with_torch_alone(ground, done, 
     order(ground, tmp_path, regularizer=REGULARIZERS[name]).perform(worker())
     assert losses(done / f"fp32-{name}-{stage}") == pytest.approx(losses(tmp_path), rel=1e-5)  # float32
     assert losses(done / f"bf16-{name}-{stage}") == pytest.approx(losses(tmp_path), rel=0.05)  # three digits
+
+
+@pytest.mark.parametrize("stage", [*STAGES, 3])
+def test_words_that_no_text_names_are_left_out_whoever_divides_the_others(ground, done, tmp_path, stage):
+    order(few_words(ground), tmp_path / "few").perform(worker())
+    assert losses(done / f"bf16-few-{stage}") == pytest.approx(losses(tmp_path / "few"), rel=0.05)  # three digits
+    few, every = (checkpoints.weights(checkpoints.latest(each / "best")) for each in (done / f"bf16-few-{stage}", done / "bf16-fgm-0"))
+    assert [name for name in every if every[name].shape != few[name].shape] == ["bert.embeddings.word_embeddings.weight"]
 
 
 @pytest.mark.parametrize("kind", MEDIA)

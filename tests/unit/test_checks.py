@@ -27,6 +27,7 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
     ("assignments", "words"),
     [
         (["train.freeze=3"], ["train.freeze: 3", "the model has 2", "Allowed: 0 to 2"]),
+        (['train.freeze=["**", "*.0.*"]'], ["train.freeze: '**'", "matches every parameter", "nothing would be left to train"]),
         (["distil.layers=3"], ["distil.layers: 3", "the model has 2", "Allowed: 1 to 2"]),
         (["distil.layers=2", "model.layers=1"], ["distil.layers: 2", "the model has 1"]),
         (["model.layers=3"], ["model.layers: 3", "has 2 encoder layers"]),

@@ -78,4 +78,6 @@ class TrainConfig(Settings):
     def _counts_layers(cls, value: Any) -> Any:
         if isinstance(value, int) and value < 0:
             raise ValueError(f"{value} layers cannot be frozen; use 0 or more, or a list of patterns")
+        if isinstance(value, list) and (every := [pattern for pattern in value if pattern and not pattern.strip("*?")]):
+            raise ValueError(f"'{every[0]}' matches every parameter, and nothing would be left to train; name some, as in ['*embeddings*']")
         return value

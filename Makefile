@@ -17,11 +17,16 @@ demo: $(VENV)/.demo
 	@run=$$($(BIN)/heliostat run $(CONFIG) $(ARGS)); status=$$?; \
 	if [ -n "$$run" ]; then echo "The report is at $$run/report/index.html"; fi; exit $$status
 
+# Whatever starts a real Ray has the machine to itself; all else runs two files at a time.
+REAL := tests/smoke tests/faults
+BESIDE := -n 2 --dist loadfile $(addprefix --ignore=,$(REAL))
+
 test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
+	@$(BIN)/python -m pytest $(REAL) $(ARGS)
 
 check: $(VENV)/.dev lint
-	@$(BIN)/python -m pytest -q -m "not slow" tests/test_house.py tests/contracts tests/unit tests/flow $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not slow" $(BESIDE) $(ARGS)
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check src tests jobs

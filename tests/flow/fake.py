@@ -132,7 +132,7 @@ def fake_trials(engines: list[FakeEngine]) -> types.ModuleType:
     module = types.ModuleType("heliostat.engine.trials")
 
     class Sweep:
-        def __init__(self, decisions: Any, engine: Any, *, most: int, order_for: Any, record: Any, stop: Any = lambda: False):
+        def __init__(self, decisions: Any, engine: Any, *, most: int, order_for: Any, record: Any, stop: Any = lambda: False, ahead: Any):
             self.decisions, self.order_for, self.record, self.stop = decisions, order_for, record, stop
 
         def run(self) -> None:

@@ -37,7 +37,8 @@ class Sweep:
     """One sweep at work: `order_for(job)` is performed by a gang, `record(job, reply)` is told, one at a time, in this thread.
 
     `most` is the largest number of gangs the sweep can use, `engine` gives them, `stop()` is asked before a job is handed out:
-    True lets the running ones end and hands out no more.
+    True lets the running ones end and hands out no more. `ahead(job)`, asked of the first one while the gangs come up, does what takes
+    long about its order.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class Sweep:
         order_for: Callable[[Any], Order],
         record: Callable[[Any, Reply], None],
         stop: Callable[[], bool] = lambda: False,
+        ahead: Callable[[Any], object] | None = None,
     ):
         self.decisions, self.engine, self.most = decisions, engine, most
-        self.order_for, self.record, self.stop = order_for, record, stop
+        self.order_for, self.record, self.stop, self.ahead = order_for, record, stop, ahead
         self.free: list[Gang] = []
         self.working: dict[Any, tuple[Any, Gang]] = {}
         self.coming: dict[Any, Gang] = {}
@@ -61,12 +63,24 @@ class Sweep:
 
     def run(self) -> None:
         """Until the decisions are done."""
+        self._follow_cluster()
+        self._look_ahead()
         while True:
             self._follow_cluster()
             self._hand_out()
             if not self.working and (self.stop() or self.decisions.done):
                 return
             self._take_in()
+
+    def _look_ahead(self) -> None:
+        if self.ahead is None or self.stop() or (job := self.decisions.next()) is None:
+            return
+        try:
+            self.ahead(job)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is this trial's
+            self.record(job, failures.failed(error, alone=True))
+        else:
+            self.decisions.requeue(job)
 
     def _hand_out(self) -> None:
         """A job for every free gang, then one ahead for every busy one, so that it goes from one training to the next at once."""

@@ -136,6 +136,23 @@ def test_an_order_that_cannot_be_made_is_a_failure_of_its_trial_alone():
     assert len(told) == 6
 
 
+def test_what_takes_long_about_the_first_order_is_done_while_the_gangs_come_up():
+    done, a = [], Gang("a")
+    a.up = lambda: done.append("up") or Reference(None)
+    told = sweep([Job(n, 0) for n in range(4)], Engine([a], rooms=[1]), ahead=lambda job: done.append(job.trial))
+    assert done == ["up", 0]  # it was asked to come up, and is waited for afterwards
+    assert sorted(job.trial for job, _ in told) == sorted(a.orders) == [0, 1, 2, 3]
+
+
+def test_a_first_order_that_cannot_be_made_is_a_failure_of_its_trial_alone():
+    def ahead(job):
+        raise UserError("corpus: no row is left")
+
+    told = dict(sweep([Job(n, 0) for n in range(3)], Engine([Gang("a")]), ahead=ahead))
+    assert told[Job(0, 0)] == Reply(error="corpus: no row is left", reason="request")
+    assert [told[Job(n, 0)].error for n in (1, 2)] == [None, None]
+
+
 def test_a_trial_goes_back_to_the_gang_that_holds_it():
     a, b = Gang("a"), Gang("b")
     sweep([Job(0, 0), Job(1, 0), None, Job(1, 1), Job(0, 1)], Engine([a, b]))

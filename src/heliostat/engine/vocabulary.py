@@ -54,7 +54,10 @@ def shrink(module: Any, ids_N: np.ndarray) -> None:
 
     That is where the embedding is frozen, of a kind of its own, or used elsewhere too, as by a decoder that predicts words with it.
     """
-    table = module.get_input_embeddings()
+    try:
+        table = module.get_input_embeddings()
+    except NotImplementedError:  # CANINE reads characters, and has several hashed ones
+        return
     if type(table) is not torch.nn.Embedding or not table.weight.requires_grad or len(ids_N) > MOST * table.num_embeddings:
         return
     uses = sum(p is table.weight for _, p in module.named_parameters(remove_duplicate=False))

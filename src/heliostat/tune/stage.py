@@ -39,9 +39,9 @@ def sweep(
     """
     from heliostat.engine import trials
 
-    run = Running(config, ctx, Ground(Sections(train, model, task), corpus, **(beside or {})))
     most = config.side_by_side()
-    gangs = ctx.engine.muster(min(most, ctx.engine.widest()))
+    gangs = ctx.engine.muster(min(most, ctx.engine.widest()))  # first, for they take the longest
+    run = Running(config, ctx, Ground(Sections(train, model, task), corpus, **(beside or {})))
     run.threads = ctx.engine.threads(len(gangs))
     ctx.engine.listeners.append(run.heard)
     try:

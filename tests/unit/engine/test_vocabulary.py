@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification
 
 from heliostat.engine import vocabulary
@@ -128,3 +129,31 @@ def test_a_decoder_that_predicts_with_a_matrix_of_its_own_is_shrunk():
     vocabulary.shrink(module, NAMED_N)
     assert isinstance(module.get_input_embeddings(), vocabulary.Words)
     assert module.get_output_embeddings().weight.shape == (WORDS, WIDTH)
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32, "num_labels": 3}
+SMALL |= {"vocab_size": WORDS, "pad_token_id": PAD, "max_position_embeddings": 64}
+GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+DISTILBERT = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}
+MARKS = {"cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2}
+
+
+@pytest.mark.parametrize(("name", "more", "shrunk"), [
+    ("XLMRoberta", {}, True), ("Albert", {"embedding_size": 8}, True), ("DebertaV2", {}, True), ("ModernBert", MARKS, True),
+    ("MobileBert", {"embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16}, True), ("DistilBert", DISTILBERT, True),
+    ("Llama", {"num_key_value_heads": 1}, True), ("GPT2", GPT2, True),
+    ("Gemma", {"num_key_value_heads": 1, "head_dim": 8}, False),  # it scales what it looks up
+    ("Canine", {"num_hash_buckets": 64}, False),  # it has no table of words
+])  # fmt: skip
+def test_it_is_the_same_whatever_the_architecture(name, more, shrunk):
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**{**SMALL, **more})
+    whole = getattr(transformers, f"{name}ForTokenClassification")(config).eval()
+    given = {key: batch(3, np.arange(WORDS))[key] for key in ("input_ids", "attention_mask")}
+    module = copy.deepcopy(whole)
+    vocabulary.shrink(module, NAMED_N)
+    assert any(isinstance(part, vocabulary.Words) for part in module.modules()) == shrunk
+    assert torch.equal(whole(**given).logits, module(**given).logits)
+    vocabulary.restore(module)
+    assert torch.equal(whole(**given).logits, module(**given).logits)
+    assert module.state_dict().keys() == whole.state_dict().keys()

@@ -5,8 +5,9 @@ The learning rate is set by our loop, so DeepSpeed gets no scheduler; checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from heliostat.engine.rates import LR_SCALE, Part
@@ -68,11 +69,29 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
 
         update: dict[str, Any] = {"accumulation": plan.accumulation, "clip": plan.clip}
         return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
-    engine, *_ = _deepspeed().initialize(model=module, optimizer=optimizer, config=plan.config())
+    deepspeed, config = _deepspeed(), plan.config()
+    if plan.stage == 3:
+        _part(module, plan, partial(deepspeed.zero.Init, config_dict_or_path=config))
+    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
     _forget_rehearsal(engine.optimizer)
     _leave_overflows_to_the_loop(engine.optimizer)
     narrow_statistics(module)
     return engine
+
+
+def _part(module: Any, plan: ZeroPlan, init: Callable[..., Any]) -> None:
+    """Give every worker its part of one parameter after another, from CPU memory and in as few bits as they have then: left to itself,
+    DeepSpeed has the whole module on every device first, which may not fit."""
+    import torch
+
+    fewer = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(plan.precision)
+    for p in module.parameters():
+        if fewer is not None and p.is_floating_point():
+            p.data = p.data.to(fewer)
+    init(module=module)
+    for part in module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            part.register_buffer(name, buffer.to(plan.device), persistent=name not in part._non_persistent_buffers_set)
 
 
 def narrow_statistics(module: Any) -> None:

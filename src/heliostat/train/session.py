@@ -92,10 +92,10 @@ class Session:
         saved = self._saved()
         if saved:
             states.load_weights(module, saved)
-        if order.offload != "parameters":  # DeepSpeed moves them itself, in as few bits as they have then
+        stage = order.stage(module, group)
+        if stage < 3:  # there each worker has its part of it only
             module.to(group.device)
         rows, count = order.rows_at_once(), order.passes(group.world)
-        stage = order.stage(module, group)
         self.trunk = frozen.trunk(order, module, stage)
         plan = zero.ZeroPlan(stage, order.offload, train.precision, train.clip, rows, count, group.world, group.device)
         optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), stage)

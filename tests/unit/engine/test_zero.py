@@ -5,12 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from heliostat.engine import zero
 from heliostat.engine.zero import (
     ZeroPlan,
     _forget_rehearsal,
     _leave_overflows_to_the_loop,
     narrow_statistics,
     parameter_groups,
+    start,
     whole_weights,
 )
 
@@ -138,3 +140,23 @@ def test_a_loss_scale_that_cannot_fall_any_more_is_no_error_of_deepspeeds():
     ):
         _leave_overflows_to_the_loop(optimizer)
     assert scaler.raise_error_at_min_scale is False
+
+
+@pytest.mark.parametrize(("stage", "precision", "parted"), [
+    (3, "bf16", [("cpu", torch.bfloat16)] * 4), (3, "fp32", [("cpu", torch.float32)] * 4), (2, "bf16", []),
+])  # fmt: skip
+def test_with_zero_3_no_device_has_the_whole_module(monkeypatch, stage, precision, parted):
+    """Parameters are on the CPU, in as few bits as they are trained in, when DeepSpeed is given them to part; the rest moves as it is."""
+    module, seen = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4)), []
+    given = {"Init": lambda module, config_dict_or_path: seen.extend((p.device.type, p.dtype) for p in module.parameters())}
+
+    def initialize(model, optimizer, config):
+        seen.append("initialized")
+        return SimpleNamespace(optimizer=optimizer), None
+
+    fake = SimpleNamespace(zero=SimpleNamespace(**given), initialize=initialize)
+    monkeypatch.setattr(zero, "_deepspeed", lambda: fake)
+    monkeypatch.setattr(zero, "narrow_statistics", lambda module: None)
+    start(module, None, plan(stage=stage, precision=precision, device="meta"))
+    assert seen == [*parted, "initialized"]
+    assert {buffer.device.type for buffer in module.buffers()} == ({"meta"} if parted else {"cpu"})

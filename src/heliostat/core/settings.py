@@ -63,7 +63,7 @@ def identify(value: Any) -> Any:
 
 
 class _Yaml(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice: the first one would be lost without a word."""
+    """Safe YAML that refuses a key written twice: the first one would be lost without a word. `1e-3` is a number, as in YAML 1.2."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -72,6 +72,9 @@ class _Yaml(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
 
 
 def read_yaml(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -156,7 +159,7 @@ def assign(tree: dict[str, Any], path: str, value: Any, above: str = "") -> dict
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`train.lr=3e-5` as (path, value); the value is read as YAML, and 3e-5 is a number."""
+    """`train.lr=3e-5` as (path, value); the value is read as YAML."""
     path, equals, raw = text.partition("=")
     if not equals or not all(part.strip() for part in path.split(".")):
         raise UserError(f"--set '{text}' must have the form path=value, for example --set train.epochs=2.")
@@ -164,17 +167,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         value = yaml.load(raw, Loader=_Yaml)
     except yaml.YAMLError as error:
         raise UserError(f"--set '{text}': the value is not valid YAML: {yaml_problem(error)}") from None
-    return path.strip(), _number(value)
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 3e-5 as a string; people mean a number."""
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) else value
-        except ValueError:
-            return value
-    return value
+    return path.strip(), value
 
 
 def load(kind: type[Self], path: Path, assignments: Sequence[str] = ()) -> Self:  # type: ignore[misc]

@@ -64,6 +64,8 @@ class Gang:
 
     def withdraw(self, name: str) -> bool:
         """Take back the order of that name, unless a worker has taken it."""
+        if self.mailbox is None:
+            return False
         try:
             return ray.get(self.mailbox.withdraw.remote(name), timeout=HELLO_S)
         except ray.exceptions.RayError:  # the gang is lost, and its orders are answered as such

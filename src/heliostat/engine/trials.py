@@ -104,6 +104,10 @@ class Sweep:
         except Exception as error:  # noqa: BLE001  whatever it is, it is this trial's
             self.record(job, failures.failed(error, alone=True))
             return False
+        if gang not in self.engine.gangs:  # let go meanwhile, to make room for preparing the order's rows
+            self.free = [other for other in self.free if other is not gang]
+            self.decisions.requeue(job)
+            return False
         gang.holds = job.trial
         self.working[gang.order(order, _name(job))] = (job, gang)
         return True
@@ -111,7 +115,7 @@ class Sweep:
     def _without_one_ahead(self) -> list[Gang]:
         """Busy gangs that have nothing to do next."""
         counts = Counter(id(gang) for _, gang in self.working.values())
-        return [gang for _, gang in self.working.values() if counts[id(gang)] == 1]
+        return [gang for _, gang in self.working.values() if counts[id(gang)] == 1 and gang in self.engine.gangs]
 
     def _taken_back(self) -> Any | None:
         """A job that waits behind another one, for a gang that is free."""
@@ -153,7 +157,8 @@ class Sweep:
     def _come_up(self, gang: Gang, reference: Any) -> None:
         try:
             ray.get(reference)
-            self.free.append(gang)
+            if gang in self.engine.gangs:
+                self.free.append(gang)
         except ray.exceptions.RayActorError:
             self.engine.release(gang)
 

@@ -38,11 +38,12 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(able, key=lambda t: (-float(t.value or 0.0), t.number))
 
 
-def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
-    """Train the finalists again; what that showed, best first. None when the config does not ask for it."""
+def confirm(run: Running, finalists: list[Trial]) -> tuple[Confirmation | None, list[Trial]]:
+    """(what training the finalists again showed, those who still are finalists, best first); None when the config does not ask for it, or
+    the budget did not last."""
     settings = run.config.confirm
     if settings is None or not finalists:
-        return None
+        return None, finalists
     from heliostat.engine import trials
 
     wanted = Repetitions(run, settings, [t.number for t in finalists])
@@ -53,9 +54,11 @@ def confirm(run: Running, finalists: list[Trial]) -> Confirmation | None:
     values = wanted.whole()
     if values is None:
         run.ctx.show.message(f"the budget of {run.ended} ended before each finalist was trained again twice: none is confirmed")
-        return None
+        return None, [trial for trial in finalists if trial.number not in wanted.out]
     share = 1.0 / (settings.folds - 1) if settings.folds else 0.0
-    return concluded(values, settings, weighing=run.weighing.deciding, held_out_share=share)
+    shown = concluded(values, settings, weighing=run.weighing.deciding, held_out_share=share)
+    by_number = {trial.number: trial for trial in finalists}
+    return shown, [by_number[confirmed.trial] for confirmed in shown.finalists]
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,13 @@ class Repetitions:
 
     def _let_go(self) -> None:
         """What has diverged is not trained again any more."""
-        out = {number for (number, _), value in self.values.items() if value is None}
+        out = self.out
         self.waiting = deque(job for job in self.waiting if job.trial not in out)
+
+    @property
+    def out(self) -> set[int]:
+        """Trials that diverged when they were trained again: they are no finalists any more."""
+        return {number for (number, _), value in self.values.items() if value is None}
 
     def next(self) -> Job | None:
         return self.waiting.popleft() if self.waiting else None
@@ -129,8 +137,7 @@ class Repetitions:
 
     def whole(self) -> dict[int, list[Measured]] | None:
         """What each finalist gave that never diverged, as often as all of them did; None when that is fewer than twice."""
-        diverged = {number for (number, _), found in self.values.items() if found is None}
-        left = [number for number in self.numbers if number not in diverged]
+        left = [number for number in self.numbers if number not in self.out]
         if not left:
             raise RunFailed("no finalist could be trained again: each diverged in one repetition. Lower the rates in tune.space.")
         made = next((r for r in range(self.count) if any((n, r) not in self.values for n in left)), self.count)

@@ -55,11 +55,12 @@ class Mirror:
         try:
             with self._base:
                 self._base.execute("BEGIN IMMEDIATE")
-                self._write(changed, datetime.now(UTC))
+                ids = self._write(changed, datetime.now(UTC))
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
                 return False
             raise
+        self._ids |= ids
         self._written |= {t.number: t for t in changed}
         return True
 
@@ -80,8 +81,9 @@ class Mirror:
         (self._study,) = self._base.execute("SELECT study_id FROM studies WHERE study_name = ?", (name,)).fetchone()
         self._ids = dict(self._base.execute("SELECT number, trial_id FROM trials WHERE study_id = ?", (self._study,)).fetchall())
 
-    def _write(self, trials: list[Trial], now: datetime) -> None:
-        write = self._base.execute
+    def _write(self, trials: list[Trial], now: datetime) -> dict[int, int]:
+        """The ids of trials that were not there before, for when all of it is kept."""
+        write, new = self._base.execute, dict[int, int]()
         for trial in trials:
             state = self._state(trial)
             ended = None if state == "RUNNING" else _written(now)
@@ -95,8 +97,9 @@ class Mirror:
             else:
                 row = (trial.number, self._study, state, _written(now - timedelta(seconds=trial.busy_s)), ended)
                 done = write("INSERT INTO trials (number, study_id, state, datetime_start, datetime_complete) VALUES (?, ?, ?, ?, ?)", row)
-                self._ids[trial.number] = done.lastrowid
-            self._write_parts(self._ids[trial.number], trial, state)
+                new[trial.number] = int(done.lastrowid or 0)
+            self._write_parts(self._ids.get(trial.number) or new[trial.number], trial, state)
+        return new
 
     def _write_parts(self, trial_id: int, trial: Trial, state: str) -> None:
         write = self._base.executemany

@@ -94,8 +94,10 @@ def _counts(tune: TuneConfig, run: Simulated, scale: float) -> tuple[int, ...]:
 def _typical(tune: TuneConfig, facts: Facts, seed: int) -> tuple[Simulated, float]:
     """(the simulated sweep of median work, how many times as large the sweep is). A scheduler that takes long to decide is simulated
     on few trials, and a sweep of many trials needs one simulation only."""
+    probe = tune if tune.trials <= PROBE_TRIALS else _part(tune, PROBE_TRIALS / tune.trials)
+    if probe is not tune:
+        simulate(probe.model_copy(update={"trials": 1}), facts, seed, 0)  # what a scheduler imports takes time once
     began = time.process_time()
-    probe = tune if tune.trials <= PROBE_TRIALS else tune.model_copy(update={"trials": PROBE_TRIALS})
     runs = [simulate(probe, facts, seed, 0)]
     if probe is not tune:
         if time.process_time() - began > SLOW_S:
@@ -104,6 +106,12 @@ def _typical(tune: TuneConfig, facts: Facts, seed: int) -> tuple[Simulated, floa
     while len(runs) < (SIMULATIONS if tune.trials <= MANY_TRIALS else 1) and time.process_time() - began < PATIENCE_S:
         runs.append(simulate(tune, facts, seed, len(runs)))
     return sorted(runs, key=lambda run: run.work)[len(runs) // 2], 1.0
+
+
+def _part(tune: TuneConfig, share: float) -> TuneConfig:
+    """A sweep of that share of the trials, with as much of the time and the money."""
+    budget = {name: limit * share for name in ("hours", "cost") if (limit := getattr(tune.budget, name)) is not None}
+    return tune.model_copy(update={"trials": PROBE_TRIALS, "budget": tune.budget.model_copy(update=budget)})
 
 
 def repetitions(tune: TuneConfig) -> int:

@@ -21,7 +21,8 @@ class Proposals:
     """What each trial tries. `tell` and `settings` in the same order give the same settings."""
 
     def __init__(self, sampler: Base, space: Space, trials: int, seed: int, first: Sequence[dict[str, Any]] = ()):
-        self.space, self.seed, self.first = space, seed, list(first)
+        self.space, self.seed = space, seed
+        self.first = [{path: space.dimensions[path].own(value) for path, value in point.items()} for point in first]
         self.name = sampler.name()
         self.proposer = sampler.open(space, trials, seed)
 

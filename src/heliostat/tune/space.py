@@ -99,6 +99,12 @@ class Dimension:
             return False
         return self.step is None or math.isclose(self.nearest(value), value, rel_tol=1e-5)
 
+    def own(self, value: Any) -> Any:
+        """A value that it holds as it writes it itself: 1 and 1.0 are one value, and must not be two corpora or two points of a grid."""
+        if self.kind == "choice":
+            return self.choices[self.index(value)]
+        return self.nearest(value) if self.whole or self.step is not None else float(value)
+
     def values(self) -> list[Any] | None:
         """Every value there is, in order; None when there are too many to list."""
         if self.kind == "choice":

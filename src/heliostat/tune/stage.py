@@ -52,14 +52,11 @@ def sweep(
         run.reflect(done)
         refuse_if_nothing_worked(run, done)
         best = final.ranked(done)[: config.finalists]
-        confirmation = final.confirm(run, best)
+        confirmation, best = final.confirm(run, best)
         spent_s = run.wall_s
     finally:
         ctx.engine.listeners.remove(run.heard)
         run.close()
-    if confirmation is not None:
-        place = {confirmed.trial: i for i, confirmed in enumerate(confirmation.finalists)}
-        best = sorted((t for t in best if t.number in place), key=lambda t: place[t.number])
     models = final.export(run, best)
     forget_others(run, models)
     return told(run, done, models, confirmation, spent_s=spent_s, slots=len(gangs))
@@ -121,7 +118,7 @@ def refuse_if_nothing_worked(run: Running, done: list[Trial]) -> None:
     logs = run.ctx.folder.parent / "logs"
     amiss = {t.reason for t in run.standings.trials.values() if t.state == "failed"} == {"request"}
     raise (UserError if amiss else RunFailed)(
-        f"the sweep was stopped: {failed} jobs failed ({causes}). The logs are in {logs}."
+        f"the sweep was stopped: {failed} jobs failed ({causes}). The logs are in {logs}. Once that is mended, the same command goes on."
         if failed
         else f"the budget of {run.ended} ended the sweep before one trial had a result. Raise tune.budget.{run.ended}."
     )

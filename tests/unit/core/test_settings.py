@@ -131,6 +131,14 @@ def test_a_set_reads_numbers_people_write() -> None:
     assert parse_assignment("a=b=c") == ("a", "b=c")
 
 
+def test_a_file_reads_numbers_people_write(tmp_path: Path) -> None:
+    """YAML 1.1 takes those without a dot for texts, and 1.2 does not."""
+    (tmp_path / "a.yaml").write_text("n: [1e-3, 3E5, -2e+3, .5e1, 1.5e-2]\nt: [e3, 1e, 1e-, 0x1e3z, '1e-3', v1e3]\n")
+    found = read_yaml(tmp_path / "a.yaml")
+    assert found["n"] == [1e-3, 3e5, -2e3, 5.0, 1.5e-2]
+    assert found["t"] == ["e3", "1e", "1e-", "0x1e3z", "1e-3", "v1e3"]
+
+
 def test_assign_steps_into_mappings_lists_and_short_forms() -> None:
     tree = {"a": {"b": 1}, "list": [{"c": 1}], "part": "adamw", "leaf": 3}
     assert assign(tree, "a.b", 2)["a"] == {"b": 2}

@@ -153,6 +153,31 @@ def test_a_first_order_that_cannot_be_made_is_a_failure_of_its_trial_alone():
     assert [told[Job(n, 0)].error for n in (1, 2)] == [None, None]
 
 
+def test_a_gang_that_is_let_go_while_an_order_is_made_is_given_none():
+    """Preparing rows may need the CPUs that gangs have taken."""
+    a, b = Gang("a"), Gang("b")
+    engine = Engine([a, b], rooms=[1])
+    made = []
+
+    def order_for(job):
+        if not made:
+            engine.release(a)
+        made.append(job.trial)
+        return job.trial
+
+    told = sweep([Job(n, 0) for n in range(3)], engine, order_for=order_for)
+    assert sorted(job.trial for job, _ in told) == sorted(b.orders) == [0, 1, 2]
+    assert a.orders == []
+
+
+def test_a_gang_that_is_let_go_while_it_comes_up_is_given_none():
+    a, b = Gang("a"), Gang("b")
+    engine = Engine([a, b], rooms=[1])
+    told = sweep([Job(n, 0) for n in range(3)], engine, ahead=lambda job: engine.release(a))
+    assert len(told) == len(b.orders) == 3
+    assert a.orders == []
+
+
 def test_a_trial_goes_back_to_the_gang_that_holds_it():
     a, b = Gang("a"), Gang("b")
     sweep([Job(0, 0), Job(1, 0), None, Job(1, 1), Job(0, 1)], Engine([a, b]))

@@ -154,6 +154,22 @@ def test_a_sweep_finds_the_best_trial_of_a_noisy_field():
 # Brackets
 
 
+@pytest.mark.parametrize("trials", [1, 2, 3, 5])
+@pytest.mark.parametrize("options", [{}, {"brackets": 2}])
+def test_trials_too_few_for_the_last_rung_end_with_the_best_one_trained_to_it(trials, options):
+    scheduler = Asha(eta=3, first=1 / 9, **options)
+    jobs = sweep(scheduler, trials, lambda job: job.trial + job.rung)
+    assert {job.trial for job in jobs} == set(range(trials))
+    reached = [job for job in jobs if job.rung == 2]
+    assert reached == jobs[-1:]
+    assert len(jobs) == len(set(jobs))
+
+
+def test_enough_trials_are_promoted_as_ever():
+    jobs = sweep(Asha(eta=2, first=0.25), 4, lambda job: -job.trial)
+    assert sum(job.rung == 2 for job in jobs) == 1
+
+
 def test_brackets_have_hyperbands_proportions():
     assert proportions(3, 3, 3) == pytest.approx([3 / 5.5, 1.5 / 5.5, 1 / 5.5])
     assert proportions(2, 4, 1) == [1.0]

@@ -145,6 +145,22 @@ def test_a_busy_file_is_written_the_next_time(one: Path, monkeypatch: pytest.Mon
     assert len(study(one).trials) == 1
 
 
+def test_trials_that_a_reader_kept_out_come_the_next_time(one: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads lets others begin to write, and not end."""
+    monkeypatch.setattr("heliostat.tune.mirror.BUSY_S", 0.05)
+    mirror = Mirror(one, SPACE, "sweep", ONE)
+    reader = sqlite3.connect(one, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM trials").fetchall()
+    assert not mirror.update([standing(n, "completed") for n in range(3)])
+    reader.execute("COMMIT")
+    assert mirror.update([standing(3, "completed")])
+    assert mirror.update([standing(n, "completed") for n in range(5)])
+    mirror.close()
+    assert sorted(trial.number for trial in study(one).trials) == [0, 1, 2, 3, 4]
+    assert all(len(trial.params) == 5 for trial in study(one).trials)
+
+
 def test_a_damaged_file_is_made_again(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.write_text("this is no database")

@@ -111,3 +111,5 @@ def test_a_scheduler_that_takes_long_to_decide_is_simulated_on_fewer_trials(monk
     monkeypatch.setattr(outlook, "SLOW_S", 0.0)
     spent = of(trials=480, scheduler="full")
     assert (spent.jobs, spent.trainings) == ((480,), 480.0)
+    hour = of(Facts(slots=2, training_s=60.0), trials=480, scheduler="full", budget={"hours": 1})
+    assert (hour.jobs, hour.wall_s) == ((120,), 3600.0), "the time is for all trials and not for those that stand for them"

@@ -51,6 +51,17 @@ def test_the_first_trials_try_the_first_points_in_order():
     ]
 
 
+@pytest.mark.parametrize(("dimension", "given", "own"), [
+    ({"choice": [0.9, 1.0]}, 1, 1.0), ({"uniform": [0.5, 1.0], "step": 0.25}, 1, 1.0), ({"int": [2, 6], "step": 2}, 4.0, 4),
+    ({"log_uniform": [0.1, 3]}, 1, 1.0), ({"choice": ["a", True, 1]}, True, True),
+])  # fmt: skip
+def test_a_first_point_is_written_as_the_space_writes_it(dimension, given, own):
+    """What is made for a value bears a hash of how it is written."""
+    space = parse_space({"x": dimension})
+    (found,) = Proposals(Stubborn(), space, 4, 1, [{"x": given}]).first[0].values()
+    assert (found, type(found)) == (own, type(own))
+
+
 def test_what_exists_only_beside_a_fixed_value_is_drawn_and_what_does_not_goes():
     drawn = [stubborn_with_seed(seed).settings(0) for seed in range(20)]
     assert all(settings.keys() == {"lr", "net", "net.beta"} for settings in drawn)

@@ -9,7 +9,7 @@ from heliostat.core.errors import RunFailed, UserError
 from heliostat.core.layout import Layout
 from heliostat.core.manifest import write_json
 from heliostat.core.progress import Progress
-from heliostat.engine import checkpoints
+from heliostat.engine import checkpoints, trials
 from heliostat.engine.orders import ModelSource, Reply
 from heliostat.tasks.config import ModelConfig
 from heliostat.tasks.text_classification import TextClassification
@@ -237,6 +237,16 @@ def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(s
     assert wanted.whole() == {4: [Measured(0.1), Measured(0.3)], 1: [Measured(0.2), Measured(0.4)]}
 
 
+def test_who_diverged_is_no_finalist_when_the_budget_ends_the_confirmation_too(sweeping, monkeypatch):
+    run = sweeping(confirm={"seeds": 3}, scheduler="full")
+    record(run, [good(0.9), good(0.8)])
+    best = finalists.ranked(stage.trials_of(run))
+    wanted = finalists.Repetitions(run, run.config.confirm, [t.number for t in best])
+    wanted.record(Job(best[0].number, 0), bad("diverged", "nan"))
+    monkeypatch.setattr(trials.Sweep, "run", lambda self: None)  # the budget lets nothing begin
+    assert finalists.confirm(run, best) == (None, best[1:])
+
+
 def test_a_confirmation_measures_what_decides_and_remembers_it(sweeping):
     run = sweeping(confirm={"seeds": 2}, objectives=[{"use": "latency", "limit": 9.0}, "parameters"], scheduler="full")
     reply = good(0.9)
@@ -249,7 +259,9 @@ def test_a_confirmation_measures_what_decides_and_remembers_it(sweeping):
         reply = good(0.5)
         reply.value["best"]["objectives"] = {"latency": ms}
         wanted.record(Job(1, rep), reply)
-    told = finalists.confirm(run, [trial for trial in stage.trials_of(run) if trial.number == 1])
+    (trial,) = (trial for trial in stage.trials_of(run) if trial.number == 1)
+    told, left = finalists.confirm(run, [trial])
+    assert left == [trial]
     assert told.finalists[0].objectives == {"latency": 9.5}
     assert not told.finalists[0].within
 

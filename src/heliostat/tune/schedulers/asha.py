@@ -1,7 +1,8 @@
 """Asynchronous successive halving, the promotion variant (Li et al., 2020, arXiv:1810.05934, algorithm 2).
 
 A trial runs to a rung and pauses. Whenever a slot is free, the best paused trial that is in the top 1/eta of its rung is
-promoted, from the highest rung down; when none is, a new trial starts. With brackets, some trials skip the lowest rungs;
+promoted, from the highest rung down; when none is, a new trial starts. Trials that are too few for anyone to reach the last rung
+are not left at that: the best of them is trained to the end. With brackets, some trials skip the lowest rungs;
 with `grow` (PASHA), rungs are added only while they change the ranking.
 """
 
@@ -33,7 +34,7 @@ class Asha(Reproducible):
     proportions. More than 1 protects trials that are slow to show what they are worth."""
     grow: bool = False
     """Begin with two rungs, and add the next one only while it changes the ranking (PASHA, Bohdal et al., 2023, arXiv:2207.06940).
-    Cheaper where short trainings rank as long ones do; in the end the best trial is trained to the end."""
+    Cheaper where short trainings rank as long ones do."""
 
     @model_validator(mode="after")
     def _reaches_the_end(self) -> Self:
@@ -115,16 +116,24 @@ class _Promotions(Course):
         """Trial to its bracket."""
         self.dealt = [0 for _ in shares]
         """Trials of each bracket."""
+        self.cap = self.top
+        """The highest rung in use."""
+        self.awaited = 0
+        """Jobs without a result."""
 
     def see(self, result: Result) -> None:
+        self.awaited -= 1
         self.brackets[self.of[result.trial]][result.rung].add(result.trial, result.value)
 
     def next(self) -> Job | None:
-        return self._promotion(self.top) or self._start()
+        job = self._promotion() or self._start() or self._last_climb()
+        if job is not None:
+            self.awaited += 1
+        return job
 
-    def _promotion(self, top: int) -> Job | None:
-        """The promotion to the highest rung, at most to `top`."""
-        for at in range(top - 1, -1, -1):
+    def _promotion(self) -> Job | None:
+        """The promotion to the highest rung in use."""
+        for at in range(self.cap - 1, -1, -1):
             for rungs in self.brackets:
                 if rungs[at].promotable(self.eta) is not None:
                     return Job(rungs[at].promote(), at + 1)
@@ -138,6 +147,15 @@ class _Promotions(Course):
         self.of.append(bracket)
         return Job(len(self.of) - 1, bracket)
 
+    def _last_climb(self) -> Job | None:
+        """When all else is done and no trial was trained to the end: the best one of the highest rung that has one goes on."""
+        if self.awaited:
+            return None
+        waiting = [(at, rungs[at]) for at in range(self.top, -1, -1) for rungs in self.brackets if rungs[at].waiting]
+        if not waiting or waiting[0][0] == self.top:
+            return None
+        return Job(waiting[0][1].promote(), waiting[0][0] + 1)
+
 
 class _Growing(_Promotions):
     """One bracket, whose highest rung in use grows while it changes the ranking of the trials that reached it."""
@@ -145,27 +163,12 @@ class _Growing(_Promotions):
     def __init__(self, trials: int, eta: int, rungs: int):
         super().__init__(trials, eta, rungs, [1.0])
         self.cap = min(1, self.top)
-        self.awaited = 0
-        """Jobs without a result."""
         self.trail = Trail()
 
     def see(self, result: Result) -> None:
         super().see(result)
-        self.awaited -= 1
         self.trail.add(result.trial, result.rung, result.value)
         if result.rung == self.cap < self.top and result.value is not None:
             values_NR = self.trail.best(self.cap)
             if not same_ranking(values_NR[:, -1], values_NR[:, -2], noise(values_NR)):
                 self.cap += 1
-
-    def next(self) -> Job | None:
-        job = self._promotion(self.cap) or self._start() or self._last_climb()
-        if job is not None:
-            self.awaited += 1
-        return job
-
-    def _last_climb(self) -> Job | None:
-        """When all else is done and no trial was trained to the end: the best one of the highest rung that has one goes on."""
-        rungs = self.brackets[0]
-        highest = next((at for at in range(self.top, -1, -1) if rungs[at].waiting), self.top)
-        return None if self.awaited or highest == self.top else Job(rungs[highest].promote(), highest + 1)

@@ -14,7 +14,11 @@ def put_in(module: Any, adapter: Any, missing: list[str], seed: int) -> Any:
     import torch
 
     torch.manual_seed(seed)
-    changed, new = adapter.put_in(module, head_of(module, missing)), set(missing)
+    head = head_of(module, missing)
+    if not adapter.merges:  # what is saved beside the base has all that the base does not have, a pooler inside of it too
+        inside = (name for name in missing if name.split(".", 1)[0] not in head)
+        head = [*head, *sorted({name.rpartition(".")[0] for name in inside})]
+    changed, new = adapter.put_in(module, head), set(missing)
     for name, parameter in changed.named_parameters():
         if name.removeprefix("base_model.model.") in new and parameter.is_floating_point():
             parameter.requires_grad_(True)  # what was drawn knows nothing yet, wherever it stands
@@ -46,11 +50,10 @@ def with_peft(module: Any, kind: str, settings: dict[str, Any], at: Any, head: l
     """`module` in PEFT's wrapping; `at` is the adapter member that chooses modules, or None."""
     import peft
 
+    settings = settings | {"modules_to_save": head or None}
     if at is not None:
-        settings = settings | {"target_modules": [*_chosen(module, at, head), *(also or [])]}
-        settings |= {"modules_to_save": head or None}
-        return peft.get_peft_model(module, getattr(peft, kind)(**settings))
-    return peft.get_peft_model(module, getattr(peft, kind)(**settings))  # it trains the head of a classifier by itself
+        settings |= {"target_modules": [*_chosen(module, at, head), *(also or [])]}
+    return peft.get_peft_model(module, getattr(peft, kind)(**settings))
 
 
 def _chosen(module: Any, adapter: Any, head: list[str]) -> list[str]:

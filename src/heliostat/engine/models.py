@@ -51,7 +51,7 @@ class Store:
         return self._entry(source, labels, task)[1]
 
     def _entry(self, source: ModelSource, labels: tuple[str, ...] | None, task: Any) -> tuple[Original, list[str]]:
-        key = (source, labels, task.name())
+        key = (source, labels, task.name(), tuple(getattr(task, name) for name in task.model_reads))
         if key not in self._open:
             with self._opens(source.folder):
                 module, missing = open_model(source, labels, task)
@@ -192,15 +192,20 @@ def depth_config(module: Any) -> Any:
 def settle(module: Any) -> None:
     """Put the weights that a task's own parametrisations give in their place, and whole embeddings, for good: no other program knows
     of what a training had instead."""
-    from torch.nn.utils import parametrize
+    import torch
 
     from heliostat.engine import vocabulary
 
     vocabulary.restore(module)
     for part in list(module.modules()):
-        for name, given in list(getattr(part, "parametrizations", {}).items()):
-            if all(type(each).__module__.startswith("heliostat.") for each in given):  # an architecture's own (weight norm) stay
-                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+        given = part._modules.get("parametrizations") or {}
+        if given and all(type(each).__module__.startswith("heliostat.") for every in given.values() for each in every):
+            # torch's `remove_parametrizations` changes the class, which a copy that PEFT has made shares; an architecture's own stay
+            values = {name: getattr(part, name).detach().clone() for name in given}
+            del part._modules["parametrizations"]
+            part.__class__ = part.__class__.__bases__[0]
+            for name, value in values.items():
+                part.register_parameter(name, torch.nn.Parameter(value))
 
 
 def count(module: Any) -> int:

@@ -148,8 +148,9 @@ def rows_in(folder: Path) -> int:
 
 def tokens_in(*folders: Path) -> np.ndarray | None:
     """The token ids that prepared rows in any of the folders hold, rising; None where they are no tokens."""
-    files = [folder / TOKENS for folder in folders]
-    return np.unique(np.concatenate([np.load(file) for file in files])) if all(file.exists() for file in files) else None
+    if not all(read_json(folder / "manifest.json")["tokens"] for folder in folders):
+        return None
+    return np.unique(np.concatenate([np.load(folder / TOKENS) for folder in folders]))
 
 
 def content_of(files: list[Path], model: Any) -> list[str]:

@@ -94,13 +94,13 @@ class Trunk:
         finally:
             self._output = None
 
-    def outputs(self, task: Any, batch: dict[str, Any]) -> Any:
+    def outputs(self, task: Any, batch: dict[str, Any], *, gradients: bool = False) -> Any:
         """What the layers give for a batch [B, T, D], computed; None when it is not one tensor of that shape."""
         import torch
 
         self._listening, heard = True, None
         try:
-            with torch.no_grad():
+            with torch.set_grad_enabled(gradients):
                 task.logits(self.module, batch)
         except _Heard as told:
             heard = told.output
@@ -116,8 +116,10 @@ class Trunk:
 
         probe_N = np.unique(np.linspace(0, len(rows) - 1, PROBED).astype(int))
         self.module.train()
-        heard = self.outputs(task, batch(probe_N))
-        if heard is None or ("input_ids" in rows.columns and heard.shape[1] != rows.lengths_N[probe_N].max()):
+        heard = self.outputs(task, batch(probe_N), gradients=True)
+        if heard is None or heard.requires_grad:  # something before the layers is trained, wherever the module says it stands
+            return 0
+        if "input_ids" in rows.columns and heard.shape[1] != rows.lengths_N[probe_N].max():
             return 0
         lengths_N = rows.lengths_N if "input_ids" in rows.columns else np.full(len(rows), heard.shape[1])
         kept = Outputs(rows.folder / f"{FROZEN}{self.mark}", lengths_N, heard)

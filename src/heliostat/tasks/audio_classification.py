@@ -29,6 +29,7 @@ class AudioClassification(MediaTask):
     reads: ClassVar[Any] = "audio"
     pipeline_tag: ClassVar[str] = "audio-classification"
     processor_reads: ClassVar[tuple[str, ...]] = ("seconds",)
+    model_reads: ClassVar[tuple[str, ...]] = ("seconds",)
     needs: ClassVar[tuple[str, str]] = ("soundfile", "audio")
 
     seconds: float = Field(10.0, ge=0.25, le=120)

@@ -47,6 +47,8 @@ class Base(Member):
     """Whether a label is told from the tokens before it, so that the first of a sequence is none to learn."""
     processor_reads: ClassVar[tuple[str, ...]] = ()
     """Options that `processor` looks at: with other values it is opened again."""
+    model_reads: ClassVar[tuple[str, ...]] = ()
+    """Options that `model` looks at: with other values it is opened again."""
     objective: ClassVar[str] = "cross_entropy"
     """Member of train/objectives that is minimised where the config names none."""
     stratified_by: ClassVar[str] = "label"

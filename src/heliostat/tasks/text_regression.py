@@ -91,6 +91,12 @@ def _scale(head: Any, centre: float, spread: float) -> None:
         def forward(self, weight: Any) -> Any:
             return weight * spread + self.centre
 
-    parametrize.register_parametrization(head, "weight", Scaled(0.0))
-    if head.bias is not None:
-        parametrize.register_parametrization(head, "bias", Scaled(centre))
+        def right_inverse(self, weight: Any) -> Any:
+            return (weight - self.centre) / spread
+
+    for name, middle in (("weight", 0.0), ("bias", centre)):
+        if (own := getattr(head, name)) is not None:
+            drawn = own.detach().clone()
+            parametrize.register_parametrization(head, name, Scaled(middle))
+            with torch.no_grad():
+                head.parametrizations[name].original.copy_(drawn)  # what was drawn is what the head gives before it is scaled

@@ -55,7 +55,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "labels": corpus.labels,
         "train": config,
         "train_rows": train_rows,
-        "valid_rows": engine.prepare(corpus.split("valid"), task=task, labels=corpus.labels, model=source),
+        "valid_rows": engine.prepare(corpus.split("valid"), task=task, labels=corpus.labels, model=source, keep=config.kept()),
         "seed": ctx.seed,
         "losses": losses,
         "total": batches(config, rows, ctx.seed, losses_N=np.load(losses) if losses else None).steps(config.epochs),

@@ -20,7 +20,9 @@ class PromptTuning(Base):
     def put_in(self, module: Any, head: list[str]) -> Any:
         from heliostat.engine import adapters
 
-        settings = {"num_virtual_tokens": self.tokens, "task_type": "SEQ_CLS"}
+        shape = module.config  # PEFT looks for these under names that not every architecture has
+        settings = {"num_layers": shape.num_hidden_layers, "num_attention_heads": shape.num_attention_heads}
+        settings |= {"token_dim": module.get_input_embeddings().embedding_dim, "num_virtual_tokens": self.tokens, "task_type": "SEQ_CLS"}
         return adapters.with_peft(module, "PromptTuningConfig", settings, None, head)
 
     def adds(self, shapes: Shapes) -> int:

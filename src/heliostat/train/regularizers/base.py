@@ -36,7 +36,9 @@ class Shifted:
     """The output of the model's input embeddings, moved by `delta` [B, T, D] in every pass made while it is entered."""
 
     def __init__(self, module: Any):
-        self.embeddings = module.get_input_embeddings()
+        whole = module.get_base_model() if hasattr(module, "get_base_model") else module
+        two = getattr(getattr(whole, "config", None), "is_encoder_decoder", False)  # what both sides share is called by neither
+        self.embeddings = (whole.get_encoder() if two else whole).get_input_embeddings()
         self.delta: Any = None
 
     @contextmanager

@@ -67,7 +67,7 @@ def test_what_diverged_ends_there_for_us_and_is_trained_on_by_ray():
     curves = table([0.3, 0.6], lived=[0.05, 1.0])
     ours = run(Ours(curves, scheduler("asha", eta=3, first=1 / 9, decision_lag=None), 0), curves, slots=1)
     stock = run(RayAsha(curves, 0, eta=3, first_points=1), curves, slots=1)
-    assert ours.busy_s < 1.0
+    assert ours.busy_s == pytest.approx(0.05 + 1.0)  # one until it diverged, the other to its end
     assert {leg.end for leg, value in ours.legs if leg.row == 0} == {1 / 9}
     assert {leg.end for leg, _ in stock.legs if leg.row == 0} == {1 / 9, 3 / 9, 1.0}
 

@@ -162,7 +162,7 @@ def test_the_heartbeat_knows_of_a_model_that_is_being_opened(monkeypatch):
 
     monkeypatch.setattr("heliostat.engine.models.open_model", slowly)
     for _ in range(2):
-        made.models.opened(ModelSource(folder="org/large"), None, SimpleNamespace(name=lambda: "a task"))
+        made.models.opened(ModelSource(folder="org/large"), None, SimpleNamespace(name=lambda: "a task", model_reads=()))
     ((model, _),) = seen  # the second time it is open
     assert made.group.pulse.opening is None
     assert (model, made.group.pulse.marks) == ("org/large", 1)

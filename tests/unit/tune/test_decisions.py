@@ -260,6 +260,7 @@ def test_the_sampler_hears_of_every_change_with_all_that_is_known():
     decisions.finish(decisions.next(), 0.4, {})
     decisions.finish(decisions.next(), None, {})
     decisions.finish(decisions.next(), 0.6, {})
+    decisions.finish(decisions.next(), 0.7, {})
     assert decisions.done
     known = [(told.number, told.values, told.state) for told in heard]
     assert known == [
@@ -269,6 +270,8 @@ def test_the_sampler_hears_of_every_change_with_all_that_is_known():
         (1, {}, "failed"),
         (0, {0: 0.4}, "running"),
         (0, {0: 0.4, 1: 0.6}, "paused"),
+        (0, {0: 0.4, 1: 0.6}, "running"),
+        (0, {0: 0.4, 1: 0.6, 2: 0.7}, "completed"),
     ]
     assert all(told.settings == decisions.settings[told.number] for told in heard)
 

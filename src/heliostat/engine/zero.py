@@ -71,6 +71,7 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
         return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
     deepspeed, config = _deepspeed(), plan.config()
     if plan.stage == 3:
+        deepspeed.init_distributed()  # it counts the workers of the group that there is
         _part(module, plan, partial(deepspeed.zero.Init, config_dict_or_path=config))
     engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
     _forget_rehearsal(engine.optimizer)

@@ -154,7 +154,7 @@ def test_with_zero_3_no_device_has_the_whole_module(monkeypatch, stage, precisio
         seen.append("initialized")
         return SimpleNamespace(optimizer=optimizer), None
 
-    fake = SimpleNamespace(zero=SimpleNamespace(**given), initialize=initialize)
+    fake = SimpleNamespace(zero=SimpleNamespace(**given), initialize=initialize, init_distributed=lambda: None)
     monkeypatch.setattr(zero, "_deepspeed", lambda: fake)
     monkeypatch.setattr(zero, "narrow_statistics", lambda module: None)
     start(module, None, plan(stage=stage, precision=precision, device="meta"))

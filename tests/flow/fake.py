@@ -132,10 +132,10 @@ def fake_trials(engines: list[FakeEngine]) -> types.ModuleType:
     module = types.ModuleType("heliostat.engine.trials")
 
     class Sweep:
-        def __init__(self, decisions: Any, engine: Any, *, most: int, order_for: Any, record: Any, stop: Any = lambda: False, ahead: Any):
+        def __init__(self, decisions: Any, engine: Any, *, most: int, order_for: Any, record: Any, stop: Any = lambda: False):
             self.decisions, self.order_for, self.record, self.stop = decisions, order_for, record, stop
 
-        def run(self) -> None:
+        def run(self, ahead: Any = None) -> None:
             while not self.stop() and (job := self.decisions.next()) is not None:
                 self.record(job, engines[-1].perform(self.order_for(job)))
 

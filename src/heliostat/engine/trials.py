@@ -37,8 +37,7 @@ class Sweep:
     """One sweep at work: `order_for(job)` is performed by a gang, `record(job, reply)` is told, one at a time, in this thread.
 
     `most` is the largest number of gangs the sweep can use, `engine` gives them, `stop()` is asked before a job is handed out:
-    True lets the running ones end and hands out no more. `ahead(job)`, asked of the first one while the gangs come up, does what takes
-    long about its order.
+    True lets the running ones end and hands out no more.
     """
 
     def __init__(
@@ -50,10 +49,9 @@ class Sweep:
         order_for: Callable[[Any], Order],
         record: Callable[[Any, Reply], None],
         stop: Callable[[], bool] = lambda: False,
-        ahead: Callable[[Any], object] | None = None,
     ):
         self.decisions, self.engine, self.most = decisions, engine, most
-        self.order_for, self.record, self.stop, self.ahead = order_for, record, stop, ahead
+        self.order_for, self.record, self.stop = order_for, record, stop
         self.free: list[Gang] = []
         self.working: dict[Any, tuple[Any, Gang]] = {}
         self.coming: dict[Any, Gang] = {}
@@ -61,10 +59,11 @@ class Sweep:
         self.losses: Counter[tuple[int, int]] = Counter()
         self._looked = 0.0
 
-    def run(self) -> None:
-        """Until the decisions are done."""
+    def run(self, ahead: Callable[[Any], object] | None = None) -> None:
+        """Until the decisions are done. `ahead(job)`, asked of the first one while the gangs come up, does what takes long."""
         self._follow_cluster()
-        self._look_ahead()
+        if ahead is not None:
+            self._look_ahead(ahead)
         while True:
             self._follow_cluster()
             self._hand_out()
@@ -72,11 +71,11 @@ class Sweep:
                 return
             self._take_in()
 
-    def _look_ahead(self) -> None:
-        if self.ahead is None or self.stop() or (job := self.decisions.next()) is None:
+    def _look_ahead(self, ahead: Callable[[Any], object]) -> None:
+        if self.stop() or (job := self.decisions.next()) is None:
             return
         try:
-            self.ahead(job)
+            ahead(job)
         except Exception as error:  # noqa: BLE001  whatever it is, it is this trial's
             self.record(job, failures.failed(error, alone=True))
         else:

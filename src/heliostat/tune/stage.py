@@ -46,8 +46,8 @@ def sweep(
     ctx.engine.listeners.append(run.heard)
     try:
         if not run.decisions.done:
-            made: dict[str, Any] = {"order_for": run.order_for, "ahead": lambda job: run.fields(job.trial)}
-            trials.Sweep(run.decisions, ctx.engine, most=most, record=run.record, stop=run.stop, **made).run()
+            pool = trials.Sweep(run.decisions, ctx.engine, most=most, order_for=run.order_for, record=run.record, stop=run.stop)
+            pool.run(ahead=lambda job: run.fields(job.trial))
         done = trials_of(run)
         run.reflect(done)
         refuse_if_nothing_worked(run, done)

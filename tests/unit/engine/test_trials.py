@@ -103,14 +103,14 @@ def plain_references(monkeypatch):
     monkeypatch.setattr(trials, "LOOK_EVERY_S", 0.0)
 
 
-def sweep(jobs, engine, **changes):
+def sweep(jobs, engine, ahead=None, **changes):
     decisions, told = Jobs(jobs), []
 
     def record(job, reply):
         decisions.out -= 1
         told.append((job, reply))
 
-    trials.Sweep(decisions, engine, **{"most": 2, "order_for": lambda job: job.trial, "record": record, **changes}).run()
+    trials.Sweep(decisions, engine, **{"most": 2, "order_for": lambda job: job.trial, "record": record, **changes}).run(ahead)
     return told
 
 

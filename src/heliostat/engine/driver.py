@@ -188,8 +188,9 @@ class Engine:
         from heliostat.engine import cluster, rows
 
         self.connect()
-        if self.layout.is_elastic() and cluster.starves_data():
-            for gang in list(self.gangs):  # one that came back after a loss has taken what was left
+        if cluster.starves_data():
+            stay = 0 if self.layout.is_elastic() else self.room()  # an elastic one that came back after a loss has taken what was left,
+            for gang in self.gangs[stay:]:  # and gangs of a fixed width are too many when nodes have gone
                 self.release(gang)
         return rows.read(pieces, function)
 

@@ -56,6 +56,8 @@ class Sweep:
         self.working: dict[Any, tuple[Any, Gang]] = {}
         self.coming: dict[Any, Gang] = {}
         """Gangs that have no workers yet; a job never waits for one, for a cluster shared with others may have no room."""
+        self.leaving: list[Gang] = []
+        """Busy gangs that the cluster, as it is now, keeps no room for: each ends the job it is at and is let go."""
         self.losses: Counter[tuple[int, int]] = Counter()
         self._looked = 0.0
 
@@ -112,15 +114,16 @@ class Sweep:
         return True
 
     def _without_one_ahead(self) -> list[Gang]:
-        """Busy gangs that have nothing to do next."""
+        """Busy gangs that stay and have nothing to do next."""
         counts = Counter(id(gang) for _, gang in self.working.values())
-        return [gang for _, gang in self.working.values() if counts[id(gang)] == 1 and gang in self.engine.gangs]
+        staying = [gang for _, gang in self.working.values() if gang in self.engine.gangs and gang not in self.leaving]
+        return [gang for gang in staying if counts[id(gang)] == 1]
 
-    def _taken_back(self) -> Any | None:
-        """A job that waits behind another one, for a gang that is free."""
+    def _taken_back(self, of: Gang | None = None) -> Any | None:
+        """A job that waits behind another one, for a gang that is free; `of` one gang or of any."""
         counts = Counter(id(gang) for _, gang in self.working.values())
         for reference, (job, gang) in reversed(self.working.items()):
-            if counts[id(gang)] > 1 and gang.withdraw(_name(job)):
+            if (of is None or gang is of) and counts[id(gang)] > 1 and gang.withdraw(_name(job)):
                 del self.working[reference]
                 gang.holds = next(at_work.trial for at_work, other in self.working.values() if other is gang)
                 return job
@@ -150,7 +153,10 @@ class Sweep:
                         self.decisions.requeue(ahead)
                 continue
             if all(other is not gang for _, other in self.working.values()):
-                self.free.append(gang)
+                if gang in self.leaving:
+                    self.engine.release(gang)
+                else:
+                    self.free.append(gang)
             self.record(job, reply)
 
     def _come_up(self, gang: Gang, reference: Any) -> None:
@@ -184,9 +190,17 @@ class Sweep:
             self.engine.release(gang)
             self.free = [g for g in self.free if g is not gang]
             self.coming = {r: g for r, g in self.coming.items() if g is not gang}
+        self._see_off(busy[: max(0, len(busy) - room)])
         known = [*self.free, *busy, *self.coming.values()]
         if room > len(known):
             self.coming |= {g.up(): g for g in self.engine.muster(room) if all(g is not k for k in known)}
+
+    def _see_off(self, gangs: list[Gang]) -> None:
+        """Busy gangs are to go, those first whose jobs began first: what waits behind such a job is for others."""
+        self.leaving = gangs
+        for gang in gangs:
+            if (job := self._taken_back(gang)) is not None:
+                self.decisions.requeue(job)
 
 
 def _name(job: Any) -> str:

@@ -223,9 +223,10 @@ def test_a_gang_that_has_taken_the_last_cpu_makes_place_for_data(engine, monkeyp
     monkeypatch.setattr(engine, "connect", lambda: None)
     monkeypatch.setattr(cluster, "starves_data", lambda: True)
     monkeypatch.setattr(rows, "read", lambda pieces, function: iter(pieces))
-    engine.gangs = [Gang(None)]
+    monkeypatch.setattr(engine, "room", lambda: 1)
+    engine.gangs = [Gang(None), Gang(None)]
     assert list(engine.map_pieces([{}], None)) == [{}]
-    assert len(engine.gangs) == 1  # a layout of a fixed width keeps a CPU for data by itself
+    assert len(engine.gangs) == 1  # of gangs of a fixed width those are too many that the nodes left have no room for
     engine.layout = Layout(workers=2, least_workers=1)
     list(engine.map_pieces([{}], None))
     assert engine.gangs == []

@@ -212,6 +212,42 @@ def test_gangs_are_added_when_the_cluster_grows_and_let_go_when_it_shrinks():
     assert engine.released == ["a"] or engine.released == ["b"]
 
 
+def test_a_gang_too_many_goes_after_its_job_though_every_gang_is_busy():
+    """Nodes that went may have held none of the gangs: all of them are busy, and each has a job ahead."""
+    a, b = Gang("a"), Gang("b")
+    engine = Engine([a, b])
+    decisions, told, gangs = Jobs([Job(n, 0) for n in range(20)]), [], []
+
+    def record(job, reply):
+        decisions.out -= 1
+        told.append(job.trial)
+        gangs.append(len(engine.gangs))
+        if len(told) == 3:
+            engine.rooms = deque([1])
+
+    trials.Sweep(decisions, engine, most=2, order_for=lambda job: job.trial, record=record).run()
+    assert sorted(told) == list(range(20))
+    assert gangs[:3] == [2, 2, 2]
+    assert gangs[4:] == [1] * 16, "its next end was to be its last"
+    assert len(a.orders) + len(b.orders) == 20
+
+
+def test_a_gang_that_was_to_go_stays_when_nodes_come_back_before_its_job_ends(monkeypatch):
+    a, b = Gang("a"), Gang("b")
+    engine = Engine([a, b], rooms=[2] * 6 + [1, 2])
+    wait, looks = ray.wait, []
+
+    def patient(references, **given):
+        looks.append(len(engine.rooms))
+        return ([], references) if len(engine.rooms) == 1 and looks.count(1) == 1 else wait(references, **given)
+
+    monkeypatch.setattr(ray, "wait", patient)
+    told = sweep([Job(n, 0) for n in range(20)], engine)
+    assert sorted(job.trial for job, _ in told) == list(range(20))
+    assert looks.count(1) > 1
+    assert engine.released == []
+
+
 def test_nothing_is_handed_out_after_a_stop():
     asked = []
     told = sweep([Job(n, 0) for n in range(9)], Engine([Gang("a"), Gang("b")]), stop=lambda: bool(asked.append(0)) or len(asked) > 4)

@@ -135,13 +135,25 @@ def _fits(nodes: list[dict[str, float]], layout: Layout) -> int:
 
 
 def _workers(nodes: list[dict[str, float]], layout: Layout) -> int:
-    """Workers that fit and leave some node the CPUs of a data task, wherever Ray puts them; what has no more than these is a worker's."""
-    cpus = [n.get("CPU", 0) for n in nodes]
+    """Workers that fit and leave some node the CPUs of a data task; what has no more than these is a worker's."""
     fit = sum(layout.workers_on(n.get("CPU", 0), n.get("GPU", 0)) for n in nodes)
-    if sum(cpus) <= DATA_CPUS:
-        return fit
+    return fit if sum(n.get("CPU", 0) for n in nodes) <= DATA_CPUS else min(fit, _beside_data(nodes, layout))
+
+
+def _beside_data(nodes: list[dict[str, float]], layout: Layout) -> int:
+    """The most workers that leave some node the CPUs of a data task, wherever Ray puts them."""
+    cpus = [n.get("CPU", 0) for n in nodes]
     starve = sum(layout.workers_on(count - DATA_CPUS, None) + 1 for count in cpus if count >= DATA_CPUS)
-    return min(fit, max(0, starve - 1))
+    return max(0, starve - 1)
+
+
+def beside_data(layout: Layout, gangs: int) -> int:
+    """How many of so many gangs may stay when rows are to be made. One that is elastic may have taken what was left by others."""
+    import ray
+
+    if layout.is_elastic():
+        return 0 if ray.available_resources().get("CPU", 0.0) < DATA_CPUS else gangs
+    return min(gangs, _beside_data([n["Resources"] for n in ray.nodes() if n["Alive"]], layout) // layout.workers)
 
 
 def widest(layout: Layout) -> int:
@@ -169,13 +181,6 @@ def workers_of_each(layout: Layout, trainings: int) -> int:
     import ray
 
     return layout.workers_of_each(_workers([n["Resources"] for n in ray.nodes() if n["Alive"]], layout), trainings)
-
-
-def starves_data() -> bool:
-    """Whether trainings hold every CPU, so that no data task could begin."""
-    import ray
-
-    return ray.available_resources().get("CPU", 0.0) < DATA_CPUS
 
 
 def disconnect(connection: Connection) -> None:

@@ -188,10 +188,8 @@ class Engine:
         from heliostat.engine import cluster, rows
 
         self.connect()
-        if cluster.starves_data():
-            stay = 0 if self.layout.is_elastic() else self.room()  # an elastic one that came back after a loss has taken what was left,
-            for gang in self.gangs[stay:]:  # and gangs of a fixed width are too many when nodes have gone
-                self.release(gang)
+        for gang in self.gangs[cluster.beside_data(self.layout, len(self.gangs)) :]:  # nodes may have gone
+            self.release(gang)
         return rows.read(pieces, function)
 
     def prepare(self, files: list[Path], *, task: Any, labels: Sequence[str], model: ModelSource, keep: Sequence[str] = ()) -> Path:

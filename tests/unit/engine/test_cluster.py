@@ -56,11 +56,18 @@ def test_a_cluster_that_holds_not_even_the_fewest_is_refused(nodes):
         cluster.widest(Layout(workers=4, least_workers=3))
 
 
-def test_data_tasks_starve_when_trainings_hold_every_cpu(monkeypatch):
+def test_gangs_that_hold_every_cpu_do_not_stay_when_rows_are_made(nodes, monkeypatch):
+    nodes(3)
+    assert cluster.beside_data(Layout(), 2) == 2
+    nodes(2)
+    assert cluster.beside_data(Layout(), 2) == 1  # a node has gone that held none of them
+    nodes(1)
+    assert cluster.beside_data(Layout(), 1) == 0  # rows are made first, then it trains
+    elastic = Layout(workers=4, least_workers=2)
     monkeypatch.setattr(ray, "available_resources", lambda: {"memory": 1e9})
-    assert cluster.starves_data()
+    assert cluster.beside_data(elastic, 2) == 0
     monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.0})
-    assert not cluster.starves_data()
+    assert cluster.beside_data(elastic, 2) == 2
 
 
 def test_a_local_run_starts_its_own_cluster_beside_any_that_runs_on_the_machine(monkeypatch):

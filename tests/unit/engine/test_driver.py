@@ -219,14 +219,12 @@ def test_a_gang_of_a_smaller_cluster_makes_place_for_a_wider_one(tmp_path, monke
     assert len(gone) == 1
 
 
-def test_a_gang_that_has_taken_the_last_cpu_makes_place_for_data(engine, monkeypatch):
+def test_gangs_that_leave_no_cpu_make_place_for_data(engine, monkeypatch):
+    stay = []
     monkeypatch.setattr(engine, "connect", lambda: None)
-    monkeypatch.setattr(cluster, "starves_data", lambda: True)
+    monkeypatch.setattr(cluster, "beside_data", lambda layout, gangs: stay.append(gangs) or 1)
     monkeypatch.setattr(rows, "read", lambda pieces, function: iter(pieces))
-    monkeypatch.setattr(engine, "room", lambda: 1)
     engine.gangs = [Gang(None), Gang(None)]
+    first = engine.gangs[0]
     assert list(engine.map_pieces([{}], None)) == [{}]
-    assert len(engine.gangs) == 1  # of gangs of a fixed width those are too many that the nodes left have no room for
-    engine.layout = Layout(workers=2, least_workers=1)
-    list(engine.map_pieces([{}], None))
-    assert engine.gangs == []
+    assert (engine.gangs, stay) == ([first], [2])

@@ -121,6 +121,47 @@ def test_a_rung_answers_as_a_plain_search_does():
                 gone.add(here.promote())
 
 
+FAR = (0.9, 0.2, 0.1, 0.15)
+
+
+def test_one_far_behind_the_best_of_its_rung_waits_until_no_new_trial_is_left():
+    course = Asha(first=0.5, eta=2).open(6, NOWHERE, 0)
+    jobs = [course.next() for _ in range(4)]
+    for job, value in zip(jobs, FAR, strict=True):
+        course.see(Result(job.trial, job.rung, value))
+    assert [course.next() for _ in range(4)] == [Job(0, 1), Job(4, 0), Job(5, 0), Job(1, 1)]
+    assert course.next() is None
+
+
+def test_behind_of_one_is_the_published_algorithm():
+    course = Asha(first=0.5, eta=2, behind=1).open(6, NOWHERE, 0)
+    jobs = [course.next() for _ in range(4)]
+    for job, value in zip(jobs, FAR, strict=True):
+        course.see(Result(job.trial, job.rung, value))
+    assert [course.next() for _ in range(4)] == [Job(0, 1), Job(1, 1), Job(4, 0), Job(5, 0)]
+
+
+def test_how_far_behind_is_measured_from_the_best_to_the_worst():
+    here = rung(1.0, 0.7, 0.6, 0.1, None)
+    here.promote()
+    assert here.promotable(2, behind=0.33) is None
+    assert here.promotable(2, behind=0.34) == 1
+    here.add(5, -1e9)
+    assert here.promotable(2, behind=0.01) == 1
+    assert rung(0.5, 0.5, 0.5, 0.5).promotable(2, behind=0.01) == 0
+    assert rung(0.5, 0.6).promotable(2, behind=0.01) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_sweep_that_ends_has_promoted_all_that_are_in_the_top(seed):
+    rng, values = seeds.rng(seed, "test", "ended"), {}
+    scheduler = Asha(first=0.125, eta=2)
+    jobs = sweep(scheduler, 40, lambda job: values.setdefault((job.trial, job.rung), float(rng.random())))
+    for at in range(3):
+        here = sorted((trial for trial, rung in values if rung == at), key=lambda trial: -values[trial, at])
+        assert {Job(trial, at + 1) for trial in here[: len(here) // 2]} <= set(jobs)
+
+
 def test_a_higher_rung_comes_before_a_lower_one_and_both_before_a_new_trial():
     course = Asha(first=0.25, eta=2).open(9, NOWHERE, 0)
     assert [course.next() for _ in range(6)] == [Job(trial, 0) for trial in range(6)]
@@ -243,7 +284,7 @@ def test_while_the_ranking_stays_the_same_no_rung_is_added_and_the_best_is_train
 
 
 def test_rungs_are_added_while_they_change_the_ranking():
-    rng = seeds.rng(1, "test", "growing")
+    rng = seeds.rng(4, "test", "growing")
     jobs = sweep(GROWING, 64, lambda job: float(rng.random()))
     assert [sum(job.rung == at for job in jobs) >= 64 // 2**at for at in range(5)] == [True] * 5
 

@@ -1,13 +1,15 @@
 """Asynchronous successive halving, the promotion variant (Li et al., 2020, arXiv:1810.05934, algorithm 2).
 
 A trial runs to a rung and pauses. Whenever a slot is free, the best paused trial that is in the top 1/eta of its rung is
-promoted, from the highest rung down; when none is, a new trial starts. Trials that are too few for anyone to reach the last rung
-are not left at that: the best of them is trained to the end. With brackets, some trials skip the lowest rungs;
-with `grow` (PASHA), rungs are added only while they change the ranking.
+promoted, from the highest rung down; when none is, a new trial starts. One that is in the top 1/eta but far behind the best
+waits for that until no new trial is left: early in a sweep the top 1/eta of a few poor settings is poor too. Trials that are
+too few for anyone to reach the last rung are not left at that: the best of them is trained to the end. With brackets, some
+trials skip the lowest rungs; with `grow` (PASHA), rungs are added only while they change the ranking.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,6 +31,9 @@ class Asha(Reproducible):
     """One in so many trials of a rung goes on."""
     first: float = Field(0.25, gt=0, le=1)
     """Share of a full training at the first rung; each rung is eta times the one before."""
+    behind: float = Field(1 / 3, gt=0, le=1)
+    """How far behind the best of its rung a trial may be and go on before new trials are tried, as a share of the way from the best
+    down to the worst. 1 is ASHA as published."""
     brackets: int = Field(1, ge=1)
     """Groups of trials that are ranked by themselves; trials of the second one begin at the second rung, and so on, in HyperBand's
     proportions. More than 1 protects trials that are slow to show what they are worth."""
@@ -61,8 +66,8 @@ class Asha(Reproducible):
     def open(self, trials: int, space: Space, seed: int) -> Course:
         rungs = len(self.rungs())
         if self.grow:
-            return _Growing(trials, self.eta, rungs)
-        return _Promotions(trials, self.eta, rungs, proportions(self.eta, rungs, self.brackets))
+            return _Growing(trials, self.eta, rungs, self.behind)
+        return _Promotions(trials, self.eta, rungs, self.behind, proportions(self.eta, rungs, self.brackets))
 
 
 def proportions(eta: int, rungs: int, brackets: int) -> list[float]:
@@ -88,17 +93,21 @@ class Rung:
     """Heap of (minus the value, trial) of those that have not gone on."""
     gone: list[tuple[float, int]] = field(default_factory=list)
     """The same of those that have, sorted."""
+    best: float = -math.inf
+    worst: float = math.inf
 
     def add(self, trial: int, value: float | None) -> None:
         self.count += 1
         if value is not None:
             heappush(self.waiting, (-value, trial))
+            self.best, self.worst = max(self.best, value), min(self.worst, value)
 
-    def promotable(self, eta: int) -> int | None:
-        """The best trial that has not gone on, if it is among the top 1/eta; else None."""
+    def promotable(self, eta: int, behind: float = 1.0) -> int | None:
+        """The best trial that has not gone on, if it is among the top 1/eta and no further behind the best; else None."""
         if not self.waiting or bisect_left(self.gone, self.waiting[0]) >= self.count // eta:
             return None
-        return self.waiting[0][1]
+        value, trial = -self.waiting[0][0], self.waiting[0][1]
+        return trial if behind == 1 or self.best - value <= behind * (self.best - self.worst) else None
 
     def promote(self) -> int:
         """The best trial that has not gone on goes on."""
@@ -109,8 +118,8 @@ class Rung:
 class _Promotions(Course):
     """Bracket s holds the rungs of the trials that begin at rung s."""
 
-    def __init__(self, trials: int, eta: int, rungs: int, shares: Sequence[float]):
-        self.trials, self.eta, self.top, self.shares = trials, eta, rungs - 1, shares
+    def __init__(self, trials: int, eta: int, rungs: int, behind: float, shares: Sequence[float]):
+        self.trials, self.eta, self.top, self.behind, self.shares = trials, eta, rungs - 1, behind, shares
         self.brackets = [[Rung() for _ in range(rungs)] for _ in shares]
         self.of: list[int] = []
         """Trial to its bracket."""
@@ -126,16 +135,16 @@ class _Promotions(Course):
         self.brackets[self.of[result.trial]][result.rung].add(result.trial, result.value)
 
     def next(self) -> Job | None:
-        job = self._promotion() or self._start() or self._last_climb()
+        job = self._promotion(self.behind) or self._start() or self._promotion(1.0) or self._last_climb()
         if job is not None:
             self.awaited += 1
         return job
 
-    def _promotion(self) -> Job | None:
-        """The promotion to the highest rung in use."""
+    def _promotion(self, behind: float) -> Job | None:
+        """The promotion to the highest rung in use, of a trial that is no further behind."""
         for at in range(self.cap - 1, -1, -1):
             for rungs in self.brackets:
-                if rungs[at].promotable(self.eta) is not None:
+                if rungs[at].promotable(self.eta, behind) is not None:
                     return Job(rungs[at].promote(), at + 1)
         return None
 
@@ -160,8 +169,8 @@ class _Promotions(Course):
 class _Growing(_Promotions):
     """One bracket, whose highest rung in use grows while it changes the ranking of the trials that reached it."""
 
-    def __init__(self, trials: int, eta: int, rungs: int):
-        super().__init__(trials, eta, rungs, [1.0])
+    def __init__(self, trials: int, eta: int, rungs: int, behind: float):
+        super().__init__(trials, eta, rungs, behind, [1.0])
         self.cap = min(1, self.top)
         self.trail = Trail()
 

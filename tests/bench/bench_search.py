@@ -17,7 +17,7 @@ from bench.simulator import Contest, Curves, Leg, Oracle, Ours, RayAsha, load, o
 from heliostat.core.family import build
 
 CURVES = load(Path(__file__).with_name("curves.npz"))
-PAIRS = 100
+PAIRS = 400
 SLOTS, OTHER_SLOTS, OVERHEAD_S, TOP = 1, (2, 4, 8), 0.05, 0.02
 """With one slot a figure is of the search alone; with more, of how much of it is a last training that nothing shortens too."""
 TRAINING_S = 20.0

@@ -40,7 +40,7 @@ def ours(curves: Curves, seed: int) -> Contest:
 
 
 def as_published(curves: Curves, seed: int) -> Contest:
-    return Ours(curves, build("tune.schedulers", {"use": "asha", "eta": ETA, "first": 1 / 27, "decision_lag": None, "behind": 1.0}), seed)
+    return Ours(curves, build("tune.schedulers", {"use": "asha", "eta": ETA, "first": 1 / 27, "decision_lag": None, "behind": 1}), seed)
 
 
 def with_lag(curves: Curves, seed: int, lag: int = MANY - 1) -> Contest:

@@ -141,13 +141,14 @@ def test_behind_of_one_is_the_published_algorithm():
     assert [course.next() for _ in range(4)] == [Job(0, 1), Job(1, 1), Job(4, 0), Job(5, 0)]
 
 
-def test_how_far_behind_is_measured_from_the_best_to_the_worst():
-    here = rung(1.0, 0.7, 0.6, 0.1, None)
+def test_how_far_behind_is_measured_from_the_best_to_the_median():
+    here = rung(1.0, 0.8, 0.5, 0.1, -1e9, None)
     here.promote()
-    assert here.promotable(2, behind=0.33) is None
-    assert here.promotable(2, behind=0.34) == 1
-    here.add(5, -1e9)
-    assert here.promotable(2, behind=0.01) == 1
+    assert here.promotable(3, behind=0.39) is None
+    assert here.promotable(3, behind=0.41) == 1
+    here.add(6, 0.7)
+    here.add(7, 0.6)
+    assert here.promotable(3, behind=0.41) is None
     assert rung(0.5, 0.5, 0.5, 0.5).promotable(2, behind=0.01) == 0
     assert rung(0.5, 0.6).promotable(2, behind=0.01) == 1
 
@@ -163,7 +164,7 @@ def test_a_sweep_that_ends_has_promoted_all_that_are_in_the_top(seed):
 
 
 def test_a_higher_rung_comes_before_a_lower_one_and_both_before_a_new_trial():
-    course = Asha(first=0.25, eta=2).open(9, NOWHERE, 0)
+    course = Asha(first=0.25, eta=2, behind=1).open(9, NOWHERE, 0)
     assert [course.next() for _ in range(6)] == [Job(trial, 0) for trial in range(6)]
     course.see(Result(0, 0, 0.6))
     course.see(Result(1, 0, 0.5))
@@ -284,7 +285,7 @@ def test_while_the_ranking_stays_the_same_no_rung_is_added_and_the_best_is_train
 
 
 def test_rungs_are_added_while_they_change_the_ranking():
-    rng = seeds.rng(4, "test", "growing")
+    rng = seeds.rng(1, "test", "growing")
     jobs = sweep(GROWING, 64, lambda job: float(rng.random()))
     assert [sum(job.rung == at for job in jobs) >= 64 // 2**at for at in range(5)] == [True] * 5
 

@@ -1,15 +1,14 @@
 """Asynchronous successive halving, the promotion variant (Li et al., 2020, arXiv:1810.05934, algorithm 2).
 
 A trial runs to a rung and pauses. Whenever a slot is free, the best paused trial that is in the top 1/eta of its rung is
-promoted, from the highest rung down; when none is, a new trial starts. One that is in the top 1/eta but far behind the best
-waits for that until no new trial is left: early in a sweep the top 1/eta of a few poor settings is poor too. Trials that are
-too few for anyone to reach the last rung are not left at that: the best of them is trained to the end. With brackets, some
-trials skip the lowest rungs; with `grow` (PASHA), rungs are added only while they change the ranking.
+promoted, from the highest rung down; when none is, a new trial starts. One that is in the top 1/eta but nearer to the median
+than to the best waits for that until no new trial is left: a new one is the better bet. Trials that are too few for anyone to
+reach the last rung are not left at that: the best of them is trained to the end. With brackets, some trials skip the lowest
+rungs; with `grow` (PASHA), rungs are added only while they change the ranking.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,9 +30,9 @@ class Asha(Reproducible):
     """One in so many trials of a rung goes on."""
     first: float = Field(0.25, gt=0, le=1)
     """Share of a full training at the first rung; each rung is eta times the one before."""
-    behind: float = Field(1 / 3, gt=0, le=1)
-    """How far behind the best of its rung a trial may be and go on before new trials are tried, as a share of the way from the best
-    down to the worst. 1 is ASHA as published."""
+    behind: float = Field(0.5, gt=0, le=1)
+    """How far behind the best of its rung a trial may be and go on before new ones are tried, as a share of the way from the best
+    to the median. 1 is ASHA as published."""
     brackets: int = Field(1, ge=1)
     """Groups of trials that are ranked by themselves; trials of the second one begin at the second rung, and so on, in HyperBand's
     proportions. More than 1 protects trials that are slow to show what they are worth."""
@@ -93,21 +92,22 @@ class Rung:
     """Heap of (minus the value, trial) of those that have not gone on."""
     gone: list[tuple[float, int]] = field(default_factory=list)
     """The same of those that have, sorted."""
-    best: float = -math.inf
-    worst: float = math.inf
+    values: list[float] = field(default_factory=list)
+    """Of all of them, sorted."""
 
     def add(self, trial: int, value: float | None) -> None:
         self.count += 1
         if value is not None:
             heappush(self.waiting, (-value, trial))
-            self.best, self.worst = max(self.best, value), min(self.worst, value)
+            insort(self.values, value)
 
     def promotable(self, eta: int, behind: float = 1.0) -> int | None:
         """The best trial that has not gone on, if it is among the top 1/eta and no further behind the best; else None."""
         if not self.waiting or bisect_left(self.gone, self.waiting[0]) >= self.count // eta:
             return None
         value, trial = -self.waiting[0][0], self.waiting[0][1]
-        return trial if behind == 1 or self.best - value <= behind * (self.best - self.worst) else None
+        best, median = self.values[-1], self.values[len(self.values) // 2]
+        return trial if behind == 1 or best - value <= behind * (best - median) else None
 
     def promote(self) -> int:
         """The best trial that has not gone on goes on."""

@@ -113,6 +113,6 @@ def prepared_rows(run: RunConfig, root: Path, corpus: Any) -> Path | None:
     from heliostat.engine.driver import source_of
 
     source, files = source_of(run.model), corpus.split("train")
-    function = streams.Tokenise(source.folder, run.task, corpus.labels, run.train.kept())
+    function = streams.Tokenise(source.folder, run.task, corpus.labels, run.train.kept(), source.revision)
     place = streams.place_of(root / "cache" / "rows", function, streams.content_of(files, source))
     return place if read_json(place / "manifest.json") is not None else None

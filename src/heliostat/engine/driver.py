@@ -200,7 +200,7 @@ class Engine:
         if asked in self._prepared:
             return self._prepared[asked]
         identity = streams.content_of(files, model)
-        function = streams.Tokenise(model.folder, task, tuple(labels), tuple(keep))
+        function = streams.Tokenise(model.folder, task, tuple(labels), tuple(keep), model.revision)
         made = streams.prepare(self.cache / "rows", files, function, identity=identity, map_pieces=self.map_pieces)
         self._prepared[asked] = made
         return made

@@ -23,6 +23,7 @@ from heliostat.core.manifest import read_json, write_json
 from heliostat.engine import adapters
 from heliostat.engine.copies import Original
 from heliostat.engine.orders import ModelSource
+from heliostat.engine.streams import processor
 
 KEPT = 3
 FACTS = "heliostat.json"
@@ -55,6 +56,7 @@ class Store:
         if key not in self._open:
             with self._opens(source.folder):
                 module, missing = open_model(source, labels, task)
+                processor(task, source.folder, source.revision)  # a hub's may have to be downloaded too
             self._open[key] = Original(module), missing
             while len(self._open) > KEPT:
                 self._open.popitem(last=False)

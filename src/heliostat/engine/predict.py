@@ -53,7 +53,7 @@ class Predict(InUse):
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task)
         rows = opened(self.rows)
-        answers = forward(module, rows, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
+        answers = forward(module, rows, self.task, processor(self.task, self.model.folder, self.model.revision), worker.group, self.at_once)
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, answers)
@@ -71,7 +71,9 @@ class Embed(InUse):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        vectors_ND = embedded(module, self.inputs, self.task, processor(self.task, self.model.folder), worker.group, self.at_once)
+        vectors_ND = embedded(
+            module, self.inputs, self.task, processor(self.task, self.model.folder, self.model.revision), worker.group, self.at_once
+        )
         if worker.group.rank == 0:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             np.save(self.out, vectors_ND)
@@ -90,7 +92,7 @@ class EmbedRows(InUse):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        prepared, rows = processor(self.task, self.model.folder), opened(self.rows)
+        prepared, rows = processor(self.task, self.model.folder, self.model.revision), opened(self.rows)
         begins = rows.first_N[self.index]
 
         def batch(places: np.ndarray) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class Time(Order):
         import torch
 
         module = worker.models.opened(self.model, self.labels, self.task).to(worker.group.device)
-        prepared = processor(self.task, self.model.folder)
+        prepared = processor(self.task, self.model.folder, self.model.revision)
         call = self.task.embed if self.labels is None else self.task.logits
         rows = range(len(next(iter(self.inputs.values()))))
         took = []

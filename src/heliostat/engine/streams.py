@@ -228,6 +228,8 @@ class Tokenise:
     labels: tuple[str, ...]
     keep: tuple[str, ...] = ()
     """Slice columns that stay with the rows."""
+    revision: str = "main"
+    """Of a model on the hub."""
 
     def __call__(self, piece: dict[str, Any]) -> Any:
         import pyarrow as pa
@@ -235,7 +237,7 @@ class Tokenise:
 
         table = pq.read_table(piece["file"])
         columns = {name: table.column(name).to_pylist() for name in table.column_names}
-        encoded = self.task.tokenise(columns, processor(self.task, self.model_folder), list(self.labels))
+        encoded = self.task.tokenise(columns, processor(self.task, self.model_folder, self.revision), list(self.labels))
         units = pa.array(encoded.pop(UNITS, [1.0] * len(next(iter(encoded.values())))), pa.float32())
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32())}
         fixed |= {KEPT + name: columns[name] for name in self.keep if name in columns}
@@ -254,21 +256,21 @@ def wide(columns: dict[str, list[Any]]) -> dict[str, Any]:
     return {name: pa.array(values, pa.large_binary()) if kinds[name] else values for name, values in columns.items()}
 
 
-def processor(task: Any, folder: str) -> Any:
+def processor(task: Any, folder: str, revision: str = "main") -> Any:
     """What turns raw input into model inputs, opened once in this process; `UserError` when a model has none."""
     kind: Any = type(task)
-    return _processor(kind, folder, tuple((name, getattr(task, name)) for name in kind.processor_reads))
+    return _processor(kind, folder, revision, tuple((name, getattr(task, name)) for name in kind.processor_reads))
 
 
 @lru_cache(maxsize=8)
-def _processor(kind: Any, folder: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _processor(kind: Any, folder: str, revision: str, options: tuple[tuple[str, Any], ...]) -> Any:
     from transformers.utils import logging
 
     from heliostat.core.errors import UserError
 
     logging.set_verbosity_error()
     try:
-        return kind(**dict(options)).processor(folder)
+        return kind(**dict(options)).processor(folder, revision)
     except UserError:
         raise
     except (OSError, ValueError) as error:

@@ -67,10 +67,11 @@ class AudioClassification(MediaTask):
         if hasattr(config, "layerdrop"):  # layers left out on one worker and not on another give gradients that do not meet
             config.layerdrop = 0.0
 
-    def processor(self, folder: str) -> Any:
+    def processor(self, folder: str, revision: str = "main") -> Any:
         from transformers import AutoConfig, AutoFeatureExtractor
 
-        made, config = AutoFeatureExtractor.from_pretrained(folder), AutoConfig.from_pretrained(folder)
+        made = AutoFeatureExtractor.from_pretrained(folder, revision=revision)
+        config = AutoConfig.from_pretrained(folder, revision=revision)
         if getattr(config, "feat_extract_norm", "") == "group" or config.model_type in SEE_PADDING:
             made.return_attention_mask = False
         return _sound.narrow_processor(made, self.seconds)

@@ -147,11 +147,11 @@ class Base(Member):
 
         return getattr(transformers, self.auto).from_pretrained(folder, output_loading_info=True, dtype="float32")
 
-    def processor(self, folder: str) -> Any:
+    def processor(self, folder: str, revision: str = "main") -> Any:
         """What turns raw input into model inputs: a tokenizer, an image processor or a feature extractor."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, revision=revision)
 
     # Rows to batches to answers
 

@@ -148,8 +148,8 @@ class CausalLm(Base):
             raise UserError(f"model.path: '{folder}' is an encoder, which sees what comes next. Take a decoder, or use masked_lm.")
         return module, missing
 
-    def processor(self, folder: str) -> Any:
-        tokenizer = super().processor(folder)
+    def processor(self, folder: str, revision: str = "main") -> Any:
+        tokenizer = super().processor(folder, revision)
         if self.chat_template is not None:
             tokenizer.chat_template = self.chat_template
         return tokenizer

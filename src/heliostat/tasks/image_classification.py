@@ -52,10 +52,10 @@ class ImageClassification(MediaTask):
             raise ValueError(f"model.layers: a {config.model_type} has no list of equal encoder layers. Leave it out.")
         super().shorten(own, layers)
 
-    def processor(self, folder: str) -> Any:
+    def processor(self, folder: str, revision: str = "main") -> Any:
         from transformers import AutoImageProcessor
 
-        return AutoImageProcessor.from_pretrained(folder, backend="pil")  # the same pixels with and without torchvision
+        return AutoImageProcessor.from_pretrained(folder, revision=revision, backend="pil")  # the same pixels with and without torchvision
 
     def prepared(self, files: list[bytes], processor: Any) -> dict[str, list[Any]]:
         scale = _pixels.split(processor)  # also where files are kept: it refuses a processor whose pictures fit into no batch

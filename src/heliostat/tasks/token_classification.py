@@ -98,8 +98,8 @@ class TokenClassification(Base):
     def describe(self, config: Any, labels: Sequence[str]) -> None:
         _text.name_outputs(config, labels)
 
-    def processor(self, folder: str) -> Any:
-        tokenizer = super().processor(folder)
+    def processor(self, folder: str, revision: str = "main") -> Any:
+        tokenizer = super().processor(folder, revision)
         if not tokenizer.is_fast:
             raise UserError(
                 f"model.path: the tokenizer in '{folder}' ({type(tokenizer).__name__}) does not tell which word a token belongs to, and "

@@ -28,7 +28,7 @@ def trunk(order: Train, module: Any, stage: int) -> Trunk | None:
 
 def kept(trunk: Trunk | None, order: Train, rows: Rows, valid: Rows, worker: Any) -> Given:
     """What to enter around a pass of some rows: what their frozen layers give is then taken from what is kept, if anything is."""
-    room, prepared = order.frozen_gb * 2**30, processor(order.task, order.model.folder)
+    room, prepared = order.frozen_gb * 2**30, processor(order.task, order.model.folder, order.model.revision)
     used = order.total * (order.batch_rows or order.train.batch) >= len(rows)  # else most would be computed for nothing
     for each in (rows, valid):
         if trunk is not None and used and isinstance(each, Prepared) and len(each):

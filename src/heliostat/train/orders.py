@@ -137,7 +137,7 @@ class Export(Training):
         module = trainable(self, worker, to_export=True)
         module.load_state_dict(checkpoints.weights(best), strict=False)
         module.eval()
-        rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder)
+        rows, prepared = opened(self.valid_rows), processor(self.task, self.model.folder, self.model.revision)
         probe = batch_of(rows, np.arange(min(8, self.task.together, len(rows))), self.task, prepared, (self.seed, "probe"))
         before = models.raw_logits(self.task, module, probe)
         base = worker.models.opened(self.model, self.labels, self.task).to("cpu")  # answers may have been asked of it on a GPU

@@ -49,7 +49,7 @@ class Session:
         self.order, self.worker = order, worker
         group = worker.group
         self.rows, self.valid = rows_of(order.train_rows, order.valid_rows, order.fold)
-        self.processor = processor(order.task, order.model.folder)
+        self.processor = processor(order.task, order.model.folder, order.model.revision)
         self.teacher = np.load(order.teacher, mmap_mode="r") if order.teacher else None
         self.targets_N = self.valid.targets(order.task)
         self.weights_N = self.rows.column("weight")

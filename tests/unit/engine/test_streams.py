@@ -1,10 +1,13 @@
 """Prepared rows are made once; the rows of a step are a pure function, whatever the number of workers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from heliostat.core import family
 from heliostat.core.manifest import read_json
 from heliostat.engine import streams
 from heliostat.engine.streams import Batches, Prepared, Tokenise, prepare, steps_per_epoch
@@ -31,7 +34,7 @@ class Halved(TextClassification):
 
 
 def test_pieces_bear_what_their_row_bears(tmp_path, monkeypatch):
-    monkeypatch.setattr(streams, "processor", lambda task, folder: None)
+    monkeypatch.setattr(streams, "processor", lambda task, folder, revision: None)
     file = tmp_path / "x.parquet"
     pq.write_table(pa.table({"id": ["a", "b", "c"], "weight": [0.5, 1.0, 2.0], "text": ["1", "2", "4"], "year": [1, 2, 3]}), file)
     rows = streams.Rows(Tokenise("", Halved(), LABELS, ("year",))({"file": str(file)}))
@@ -111,7 +114,7 @@ class Letters:
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     """Two parquet files of 4 and 3 rows, and a stub in place of every tokenizer."""
-    monkeypatch.setattr(streams, "processor", lambda task, folder: Letters())
+    monkeypatch.setattr(streams, "processor", lambda task, folder, revision: Letters())
     texts = ["abcdefghij", "ab", "abc", "abcd", "x" * 9, "y", "z" * 12]
     labels = ["sport", "art", "art", "sport", "chess", "art", "sport"]
     files = []
@@ -187,3 +190,15 @@ def test_by_length_gives_every_row_once_longest_first(tmp_path, corpus, size):
     assert sorted(order) == list(range(7))
     assert [rows.lengths_N[i] for i in order] == sorted(rows.lengths_N, reverse=True)
     assert all(len(batch) == size for batch in batches[:-1])
+
+
+@pytest.mark.parametrize("task", ["text_classification", "image_classification", "audio_classification"])
+def test_what_reads_for_a_model_is_of_the_same_revision_as_its_weights(task, monkeypatch):
+    import transformers
+
+    asked, given = [], SimpleNamespace(model_type="bert", chunk_length=30, sampling_rate=16_000, hop_length=160)
+    for name in ("AutoTokenizer", "AutoImageProcessor", "AutoFeatureExtractor", "AutoConfig"):
+        told = lambda hub_id, revision=None, **_: asked.append((hub_id, revision)) or given  # noqa: E731
+        monkeypatch.setattr(getattr(transformers, name), "from_pretrained", told)
+    streams.processor(family.build("tasks", task), "org/some", "v2")
+    assert set(asked) == {("org/some", "v2")}

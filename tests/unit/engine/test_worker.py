@@ -161,9 +161,11 @@ def test_the_heartbeat_knows_of_a_model_that_is_being_opened(monkeypatch):
         return torch.nn.Linear(1, 1), []
 
     monkeypatch.setattr("heliostat.engine.models.open_model", slowly)
+    monkeypatch.setattr("heliostat.engine.models.processor", lambda *given: seen.append(made.group.pulse.opening))
     for _ in range(2):
         made.models.opened(ModelSource(folder="org/large"), None, SimpleNamespace(name=lambda: "a task", model_reads=()))
-    ((model, _),) = seen  # the second time it is open
+    (model, _), of_its_tokenizer = seen  # the second time it is open
+    assert of_its_tokenizer[0] == model
     assert made.group.pulse.opening is None
     assert (model, made.group.pulse.marks) == ("org/large", 1)
 

@@ -114,7 +114,8 @@ class Window:
         return module, []
 
 
-def test_a_gang_has_a_model_of_its_own_for_each_option_that_models_depend_on():
+def test_a_gang_has_a_model_of_its_own_for_each_option_that_models_depend_on(monkeypatch):
+    monkeypatch.setattr("heliostat.engine.models.processor", lambda *given: None)
     store, source = Store(), ModelSource(folder="m")
     assert [store.opened(source, None, Window(seconds)).in_features for seconds in (5, 2, 5)] == [5, 2, 5]
     assert store.opened(source, None, Window(2)) is store.opened(source, None, Window(2))

@@ -243,6 +243,8 @@ def export(module: Any, out: Path, *, base: Any, source: ModelSource, processor:
     batch, before = probe
     out.mkdir(parents=True, exist_ok=True)
     settle(module)
+    for config in getattr(module, "peft_config", {}).values():
+        config.revision = source.revision  # what opens the adapter beside its base opens that base
     module.save_pretrained(out, safe_serialization=True)
     processor.save_pretrained(out)
     alone = (out / adapters.ADAPTER_FILE).exists()

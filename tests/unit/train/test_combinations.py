@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from heliostat.core.layout import Layout
+from heliostat.core.manifest import read_json
 from heliostat.core.progress import Progress
 from heliostat.engine import streams
 from heliostat.engine.models import Store
@@ -61,12 +62,14 @@ def test_prompt_tuning_saves_what_the_base_does_not_have(ground, worker, tmp_pat
     shutil.copytree(ground.model, tmp_path / "base")
     weights = load_file(tmp_path / "base" / "model.safetensors")
     save_file({n: w for n, w in weights.items() if not n.startswith("pooler.")}, tmp_path / "base" / "model.safetensors", {"format": "pt"})
-    given = fields(ground, tmp_path / "training", adapter="prompt_tuning") | {"model": ModelSource(folder=str(tmp_path / "base"))}
+    source = ModelSource(folder=str(tmp_path / "base"), revision="v2")
+    given = fields(ground, tmp_path / "training", adapter="prompt_tuning") | {"model": source}
     gang = worker()
     Train(**given, until=4).perform(gang)
     trained = [name for name, p in gang.kept["session"].engine.module.named_parameters() if p.requires_grad]
     assert any("pooler" in name for name in trained)
     Export(**given, out=tmp_path / "model").perform(gang)  # it is opened again and compared
+    assert read_json(tmp_path / "model" / "adapter_config.json")["revision"] == "v2"
 
 
 @pytest.mark.parametrize(("name", "shape"), [("T5", T5), ("Bart", BART)])

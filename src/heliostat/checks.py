@@ -146,7 +146,13 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         return []
     if tune.finalists > tune.trials:
         found.append(f"tune.finalists: {tune.finalists} models are to be kept of {tune.trials} trials. Use at most {tune.trials}.")
-    found += metric("tune.metric", tune.metric, config.task) if tune.metric else []
+    name = tune.metric or config.task.metric  # type: ignore[attr-defined]
+    wrong = metric("tune.metric", name, config.task)
+    found += wrong if tune.metric else []
+    if tune.mode and not wrong and tune.mode != (own := find("metrics", name).mode):  # type: ignore[attr-defined]
+        found.append(
+            f"tune.mode: {tune.mode} was given, and {name} is better at its {own}: by it a trial's best step is chosen. Leave it out."
+        )
     variants = [path for path in tune.space if path.startswith(CORPUS)]
     if tune.confirm and tune.confirm.folds and variants:
         found.append(

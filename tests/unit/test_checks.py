@@ -37,6 +37,7 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
         (["train.packing=true"], ["train.packing: rows of text_classification", "Allowed with: causal_lm, masked_lm"]),
         (["task.metric=no_such_package.metric"], ["task.metric", "cannot be imported"]),
         (["tune={metric: acuracy}"], ["tune.metric", "Did you mean 'accuracy'"]),
+        (["tune={mode: min}"], ["tune.mode: min was given, and accuracy is better at its max"]),
         (["tune={trials: 2}"], ["tune.finalists: 4", "Use at most 2"]),
         (["tune={finalists: 2}", "ensemble={candidates: 3}"], ["ensemble.candidates: 3", "tune.finalists keeps 2"]),
         (["report.gates=[{metric: acuracy, min: 0.5}]"], ["report.gates.0.metric", "Did you mean 'accuracy'", "latency_ms_p50"]),

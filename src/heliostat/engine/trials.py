@@ -97,6 +97,8 @@ class Sweep:
             if job is None:
                 return
             self._order(job, next((g for g in gangs if g.holds == job.trial), gangs[0]))
+        while self.stop() and (job := self._taken_back()) is not None:  # what runs ends, and nothing new begins
+            self.decisions.requeue(job)
 
     def _order(self, job: Any, gang: Gang) -> bool:
         """Whether the gang has the job's order now; one that cannot even be made is a failure of its job, and of no other."""
@@ -179,12 +181,12 @@ class Sweep:
         if time.monotonic() - self._looked < LOOK_EVERY_S:
             return
         self._looked = time.monotonic()
-        busy = list({id(gang): gang for _, gang in self.working.values()}.values())
         room = min(self.most, self.engine.room())
         for gang in self.engine.stranded():
             self.engine.release(gang)  # its order is answered as closed, and so handed out again
             self.free = [g for g in self.free if g is not gang]
             self.coming = {r: g for r, g in self.coming.items() if g is not gang}
+        busy = list({id(gang): gang for _, gang in self.working.values() if gang in self.engine.gangs}.values())
         idle = [*self.coming.values(), *self.free]
         for gang in idle[: max(0, len(idle) + len(busy) - room)]:
             self.engine.release(gang)

@@ -88,8 +88,9 @@ class Repetitions:
 
     def _let_go(self) -> None:
         """What has diverged is not trained again any more."""
-        out = self.out
+        out, waited = self.out, len(self.waiting)
         self.waiting = deque(job for job in self.waiting if job.trial not in out)
+        self.total -= waited - len(self.waiting)
 
     @property
     def out(self) -> set[int]:
@@ -132,8 +133,8 @@ class Repetitions:
         if value is None:
             self.run.ctx.show.message(f"trial {job.trial:04d} is no finalist any more: trained again, it has no value: {reply.error}")
             self._let_go()
-        done, told = self.total - len(self.waiting), "diverged" if value is None else f"{value:.4f}"
-        self.run.ctx.show.update(self.run.ctx.name, done, self.total, "repetitions", f"trial {job.trial:04d}: {told}")
+        told = "diverged" if value is None else f"{value:.4f}"
+        self.run.ctx.show.update(self.run.ctx.name, len(self.values), self.total, "repetitions", f"trial {job.trial:04d}: {told}")
 
     def whole(self) -> dict[int, list[Measured]] | None:
         """What each finalist gave that never diverged, as often as all of them did; None when that is fewer than twice."""

@@ -54,10 +54,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Simulated:
-    """One made-up sweep; times are in whole trainings."""
+    """One made-up sweep; times are in whole trainings of the config's length."""
 
     jobs: tuple[Job, ...]
     work: float
+    """Times of all jobs."""
     wall: float
     states: int
     """Checkpoints of trials that could go on, or that others could go on from, when they are most."""
@@ -73,7 +74,7 @@ def expected(tune: TuneConfig, facts: Facts, *, seed: int) -> Spent:
         wall_s = (run.wall * scale + math.ceil(again / _slots(tune, facts))) * facts.training_s
     return Spent(
         jobs=_counts(tune, run, scale),
-        trainings=round(run.work * scale + again, 6),
+        trainings=round(trainings(run.jobs, tune.scheduler.rungs()) * scale + again, 6),
         wall_s=None if wall_s is None else round(wall_s, 3),
         checkpoint_bytes=_checkpoint_bytes(tune, facts, round(run.states * scale), round(run.bests * scale)),
         cost=None if wall_s is None or facts.cost_per_hour is None else round(wall_s / 3600 * facts.cost_per_hour, 4),

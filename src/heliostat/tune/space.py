@@ -25,6 +25,8 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 OPTIONS = ("step", "when")
 TRIED_POINTS = 4096
+ROUNDING = 1e-9
+"""Of a step: what sums of steps may be off."""
 """Random points among which at least one must be allowed by the constraints."""
 
 
@@ -85,6 +87,7 @@ class Dimension:
         """The allowed number closest to `value`."""
         if self.step is not None:
             value = self.low + self.step * min(self.steps, max(0, round((value - self.low) / self.step)))
+            value = 0.0 if abs(value) < ROUNDING * self.step else value  # sums of steps miss it
         if self.whole:
             return round(min(self.high, max(self.low, value)))
         return min(self.high, max(self.low, float(f"{value:.6g}")))
@@ -97,7 +100,7 @@ class Dimension:
             return False
         if self.whole and value % 1:
             return False
-        return self.step is None or math.isclose(self.nearest(value), value, rel_tol=1e-5)
+        return self.step is None or math.isclose(self.nearest(value), value, rel_tol=1e-5, abs_tol=ROUNDING * self.step)
 
     def own(self, value: Any) -> Any:
         """A value that it holds as it writes it itself: 1 and 1.0 are one value, and must not be two corpora or two points of a grid."""

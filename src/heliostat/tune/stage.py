@@ -117,8 +117,11 @@ def refuse_if_nothing_worked(run: Running, done: list[Trial]) -> None:
     failed = run.failures.total()
     logs = run.ctx.folder.parent / "logs"
     amiss = {t.reason for t in run.standings.trials.values() if t.state == "failed"} == {"request"}
+    goes_on = run.alike or run.ended != "all" or not run.decisions.done
     raise (UserError if amiss else RunFailed)(
         f"the sweep was stopped: {failed} jobs failed ({causes}). The logs are in {logs}. Once that is mended, the same command goes on."
+        if failed and goes_on
+        else f"no trial gave a result: {failed} jobs failed ({causes}). The logs are in {logs}. Change the config and give --replace."
         if failed
         else f"the budget of {run.ended} ended the sweep before one trial had a result. Raise tune.budget.{run.ended}."
     )

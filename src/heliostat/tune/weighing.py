@@ -10,8 +10,8 @@ from heliostat.artifacts import Scores, Trial
 from heliostat.core.errors import RunFailed
 from heliostat.tune.objectives.general import General
 
-BEYOND = 1e3
-"""How far below every allowed trial one ranks that is beyond a limit."""
+BEYOND = -1e12
+"""The value of a trial just beyond a limit: below every allowed one, whatever the metric's unit is."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Weighing:
 
     def value(self, metric: float, numbers: dict[str, float]) -> float:
         """What trials are ranked by, larger is better; beyond a limit the value is below every allowed one."""
-        value, beyond = self.weighed(metric, numbers), self.beyond(numbers)
-        return value if not beyond else value - BEYOND * (1.0 + beyond)
+        beyond = self.beyond(numbers)
+        return BEYOND * (1.0 + beyond) if beyond else self.weighed(metric, numbers)
 
     def weighed(self, metric: float, numbers: dict[str, float]) -> float:
         """The value, limits left out."""

@@ -248,6 +248,47 @@ def test_a_gang_that_was_to_go_stays_when_nodes_come_back_before_its_job_ends(mo
     assert engine.released == []
 
 
+def test_what_waits_behind_a_job_is_taken_back_at_a_stop(monkeypatch):
+    """A budget ends while a job runs; the one ahead would begin after it."""
+    a, looks, wait = Gang("a"), [], ray.wait
+
+    def patient(references, **given):
+        looks.append(len(a.orders))
+        return ([], references) if len(looks) in (4, 5) else wait(references, **given)
+
+    monkeypatch.setattr(ray, "wait", patient)
+    decisions, told = Jobs([Job(n, 0) for n in range(9)]), []
+
+    def record(job, reply):
+        decisions.out -= 1
+        told.append(job.trial)
+
+    given = {"most": 1, "order_for": lambda job: job.trial, "record": record, "stop": lambda: len(looks) >= 4}
+    trials.Sweep(decisions, Engine([a], rooms=[1]), **given).run()
+    assert told == a.orders == [0, 1, 2]
+    assert sorted(job.trial for job in decisions.waiting) == list(range(3, 9))
+
+
+def test_a_healthy_gang_stays_when_another_one_loses_its_node(monkeypatch):
+    a, b = Gang("a"), Gang("b")
+    engine, wait, looks = Engine([a, b]), ray.wait, []
+
+    def losing(references, **given):
+        looks.append(len(references))
+        if len(looks) == 6:
+            engine.rooms, engine.lost = deque([1]), [a]
+            for reference in references:
+                reference.reply = CLOSED if reference in of_a else reference.reply
+        return wait(references, **given)
+
+    monkeypatch.setattr(ray, "wait", losing)
+    of_a, order = [], a.order
+    a.order = lambda *given: of_a.append(order(*given)) or of_a[-1]
+    told = sweep([Job(n, 0) for n in range(12)], engine)
+    assert sorted(job.trial for job, _ in told) == list(range(12))
+    assert engine.released == ["a"]
+
+
 def test_nothing_is_handed_out_after_a_stop():
     asked = []
     told = sweep([Job(n, 0) for n in range(9)], Engine([Gang("a"), Gang("b")]), stop=lambda: bool(asked.append(0)) or len(asked) > 4)

@@ -37,7 +37,7 @@ def plain(html: str) -> str:
 
 
 def test_epochs_saved_by_stopping(full):
-    assert epochs_spent(full.sweep) == (12.5, 24.0)
+    assert epochs_spent(full.sweep, full) == (12.5, 24.0)
 
 
 def test_log_scale_is_seen_in_the_values_or_read_from_the_config(full):

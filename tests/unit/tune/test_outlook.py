@@ -85,7 +85,9 @@ def test_a_budget_of_time_or_money_ends_the_sweep() -> None:
 
 def test_longer_trials_take_longer() -> None:
     space = {"train.epochs": {"choice": [4]}}
-    assert of(Facts(epochs=2.0), trials=5, scheduler="full", space=space).trainings == 10.0
+    found = of(Facts(slots=1, training_s=60.0, epochs=2.0), trials=5, scheduler="full", space=space, finalists=1)
+    assert found.wall_s == 5 * 2 * 60.0
+    assert found.trainings == 5.0, "each is a whole one, whatever its length"
 
 
 def test_work_of_jobs_goes_on_from_where_a_trial_or_its_parent_is() -> None:

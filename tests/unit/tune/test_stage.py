@@ -226,11 +226,16 @@ def test_a_finalist_that_diverges_when_it_is_trained_again_is_none(sweeping):
         wanted.record(Job(1, 0), bad())
 
 
-def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(sweeping):
+def test_a_confirmation_that_a_budget_cuts_short_is_of_what_all_finalists_have(sweeping, monkeypatch):
     run = sweeping(confirm={"seeds": 3})
     wanted = finalists.Repetitions(run, run.config.confirm, [4, 1])
+    shown = []
+    monkeypatch.setattr(run.ctx.show, "update", lambda name, done, total, *_: shown.append((done, total)))
+    assert wanted.next() == Job(4, 0)
+    assert wanted.next() == Job(1, 0)
     for rep, trial, value in [(0, 4, 0.1), (0, 1, 0.2), (1, 4, 0.3)]:
         wanted.record(Job(trial, rep), good(value))
+    assert shown == [(1, 6), (2, 6), (3, 6)]
     assert wanted.whole() is None
     wanted.record(Job(1, 1), good(0.4))
     wanted.record(Job(4, 2), good(0.5))
@@ -295,7 +300,7 @@ def test_diverged_trials_do_not_stop_a_sweep(sweeping):
 def test_a_sweep_without_one_good_trial_has_failed(sweeping):
     run = sweeping(max_identical_failures=9)
     record(run, [bad("diverged", f"nan {n}") for n in range(4)])
-    with pytest.raises(RunFailed, match="4 jobs failed"):
+    with pytest.raises(RunFailed, match=r"no trial gave a result: 4 jobs failed .* Change the config and give --replace"):
         stage.refuse_if_nothing_worked(run, stage.trials_of(run))
 
 

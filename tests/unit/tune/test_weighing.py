@@ -36,6 +36,8 @@ def test_beyond_a_limit_a_trial_ranks_below_every_trial_within_and_nearer_ones_f
     told = weighing("max", [build("tune.objectives", {"use": "latency", "limit": 10.0})], {}, None, 1)
     within, near, far = (told.value(m, {"latency": ms}) for m, ms in ((0.0, 9.9), (1.0, 11.0), (1.0, 30.0)))
     assert within > near > far
+    told = weighing("min", [build("tune.objectives", {"use": "latency", "limit": 10.0})], {}, None, 1)
+    assert told.value(42_000.0, {"latency": 9.9}) > told.value(40_000.0, {"latency": 10.2})
 
 
 @pytest.mark.parametrize(("extra", "floor"), [({"max_drop": 0.1}, 0.5), ({"max_drop": 0.1, "limit": 0.55}, 0.55), ({"limit": 0.2}, 0.2)])

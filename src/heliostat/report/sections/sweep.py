@@ -38,14 +38,13 @@ class Sweep(Base):
             f"{plural(len(sweep.trials), 'trial')} ({counts}) in {seconds(sweep.wall_s)} on {plural(sweep.slots, 'slot')}; "
             f"goodput {percent(sweep.goodput)}: the share of slot time that went into training.{ENDED[sweep.ended]}"
         )
-        charts = [_curves(sweep, evidence), _saved(sweep), _rungs(sweep)]
+        charts = [_curves(sweep, evidence), _saved(sweep, evidence), _rungs(sweep)]
         return lead(told) + figures([c for c in charts if c])
 
 
-def epochs_spent(sweep: SweepArtifact) -> tuple[float, float]:
+def epochs_spent(sweep: SweepArtifact, evidence: Evidence) -> tuple[float, float]:
     """Epochs that were trained, and epochs if every trial had gone to the last rung."""
-    spent = [max((c.epoch for c in t.curve), default=0.0) for t in sweep.trials]
-    return sum(spent), max(spent, default=0.0) * len(spent)
+    return sum(max((c.epoch for c in t.curve), default=0.0) for t in sweep.trials), sum(lengths(sweep, evidence).values())
 
 
 def lengths(sweep: SweepArtifact, evidence: Evidence) -> dict[int, float]:
@@ -104,8 +103,8 @@ def thinned(curve: tuple[Curve, ...]) -> list[Curve]:
     return [curve[round(i * (len(curve) - 1) / (MAX_STEPS - 1))] for i in range(MAX_STEPS)]
 
 
-def _saved(sweep: SweepArtifact) -> str:
-    spent, full = epochs_spent(sweep)
+def _saved(sweep: SweepArtifact, evidence: Evidence) -> str:
+    spent, full = epochs_spent(sweep, evidence)
     if not full:
         return ""
     trained, whole = _epochs(spent), _epochs(full)

@@ -240,7 +240,7 @@ class Tokenise:
         encoded = self.task.tokenise(columns, processor(self.task, self.model_folder, self.revision), list(self.labels))
         units = pa.array(encoded.pop(UNITS, [1.0] * len(next(iter(encoded.values())))), pa.float32())
         fixed = {"id": columns["id"], "weight": pa.array(columns["weight"], pa.float32())}
-        fixed |= {KEPT + name: columns[name] for name in self.keep if name in columns}
+        fixed |= {KEPT + name: table.column(name) for name in self.keep if name in columns}  # null in a whole file is of its type too
         rows = pa.table({**fixed, TARGET: self.task.targets(columns, list(self.labels))})
         if PIECE in encoded:
             encoded[PIECE] = pa.array(encoded[PIECE], pa.int32())

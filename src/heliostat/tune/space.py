@@ -25,9 +25,9 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2
 KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 OPTIONS = ("step", "when")
 TRIED_POINTS = 4096
+"""Random points among which at least one must be allowed by the constraints."""
 ROUNDING = 1e-9
 """Of a step: what sums of steps may be off."""
-"""Random points among which at least one must be allowed by the constraints."""
 
 
 @dataclass(frozen=True)

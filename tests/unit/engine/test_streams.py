@@ -202,3 +202,13 @@ def test_what_reads_for_a_model_is_of_the_same_revision_as_its_weights(task, mon
         monkeypatch.setattr(getattr(transformers, name), "from_pretrained", told)
     streams.processor(family.build("tasks", task), "org/some", "v2")
     assert set(asked) == {("org/some", "v2")}
+
+
+def test_a_kept_column_that_is_null_in_a_whole_file_has_the_type_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "processor", lambda task, folder, revision: None)
+    made = []
+    for name, topics in (("a", ["x", "y"]), ("b", [None, None])):
+        columns = {"id": [name + "0", name + "1"], "weight": [1.0, 1.0], "text": ["1", "2"], "topic": pa.array(topics, pa.string())}
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        made.append(Tokenise("", Halved(), LABELS, ("topic",))({"file": str(tmp_path / f"{name}.parquet")}))
+    assert made[0].schema == made[1].schema

@@ -60,6 +60,8 @@ def _layout(config: RunConfig, layout: Layout) -> list[str]:
         found.append("layout.offload: keeping optimiser states in CPU memory needs zero 1, 2 or 3 and a GPU.")
     if layout.offload == "parameters" and (layout.zero not in ("auto", 3) or share == 0):
         found.append("layout.offload: keeping weights in CPU memory needs zero 3 (or auto) and a GPU.")
+    if layout.compile and share == 0:
+        found.append("layout.compile: layers are compiled for a GPU, and this layout has none. Leave it out.")
     if share > 1:
         told = f"{share:g} asked for, and a worker computes on one GPU. Use 1 and workers: {int(layout.workers * share)}"
         found.append(f"layout.gpus_per_worker: {told}.")

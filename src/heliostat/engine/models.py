@@ -186,6 +186,17 @@ def encoder_layers(module: Any) -> tuple[Any, str, Any]:
     )
 
 
+def compile_layers(module: Any) -> None:
+    """Compile every layer that is there several times, in place, or the whole module where there is none; names of weights stay.
+
+    Layers have one code: it is compiled once, and again for the first other length of a sequence, and for answers without gradients.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    for part in [part for part in module.modules() if isinstance(part, GradientCheckpointingLayer)] or [module]:
+        part.compile()
+
+
 def depth_config(module: Any) -> Any:
     """The part of the module's config that says how many encoder layers there are."""
     return getattr(module.config, "vision_config", module.config)

@@ -1,4 +1,4 @@
-"""One worker in fp32: torch itself, behind the few methods of a DeepSpeed engine that the loop uses.
+"""One worker in fp32 or bf16: torch itself, behind the few methods of a DeepSpeed engine that the loop uses.
 
 DeepSpeed pays for partitions, buckets and loss scales at every step; with one worker there is nothing it could save.
 """
@@ -16,7 +16,8 @@ def norm(gradients: Sequence[Any]) -> Any:
     """The L2 norm of all gradients."""
     import torch
 
-    return torch.nn.utils.get_total_norm([piece for g in gradients for piece in g.reshape(-1).split(SUMMED)], foreach=True)
+    pieces = [piece for g in gradients for piece in (g.reshape(-1).split(SUMMED) if g.device.type == "cpu" else (g,))]
+    return torch.nn.utils.get_total_norm(pieces, foreach=True)
 
 
 class PlainEngine:
@@ -68,3 +69,43 @@ class PlainEngine:
         """Let go of weights and optimiser state."""
         self.module = self.optimizer = None
         self._trained = []
+
+
+class MixedEngine(PlainEngine):
+    """`PlainEngine` that computes in bf16: the weights have 16 bits, and gradients are added up and updates made in fp32 copies of them.
+
+    bf16 has the range of fp32, so no loss is scaled. The optimiser must not have made an update yet: its parameters become the copies.
+    """
+
+    def __init__(self, module: Any, optimizer: Any, *, accumulation: int, clip: float | None):
+        import torch
+
+        kept = {id(p): torch.nn.Parameter(p.detach().clone()) for group in optimizer.param_groups for p in group["params"]}
+        self.copies = [(p, kept[id(p)]) for p in module.parameters() if id(p) in kept]
+        """Each trained parameter, in bf16, with its copy in fp32."""
+        for group in optimizer.param_groups:
+            group["params"] = [kept[id(p)] for p in group["params"]]
+        for p in module.parameters():
+            if p.is_floating_point():
+                p.data = p.data.to(torch.bfloat16)
+        super().__init__(module, optimizer, accumulation=accumulation, clip=clip)
+
+    def backward(self, loss: Any) -> None:
+        """Add the gradient of one forward pass to that of the copies."""
+        super().backward(loss)
+        for p, copy in self.copies:
+            if p.grad is not None:
+                copy.grad = p.grad.float() if copy.grad is None else copy.grad.add_(p.grad)
+                p.grad = None
+
+    def _update(self) -> None:
+        import torch
+
+        super()._update()
+        with torch.no_grad():
+            torch._foreach_copy_([p for p, _ in self.copies], [copy for _, copy in self.copies])
+
+    def destroy(self) -> None:
+        """Let go of weights and optimiser state."""
+        super().destroy()
+        self.copies = []

@@ -17,6 +17,7 @@ from typing import Any
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints
 from heliostat.engine.divided import Bucket, DividedEngine
+from heliostat.engine.plain import MixedEngine
 
 WEIGHTS = "weights"
 SCALE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
@@ -232,7 +233,9 @@ def _held(engine: Any) -> Held:
     if hasattr(outer, "single_partition_of_fp32_groups"):
         blocks = [_flat_of_all(t, ps, names) for t, ps in zip(outer.single_partition_of_fp32_groups, outer.bit16_groups, strict=True)]
         return Held(inner, tuple(blocks), divided=True)
-    if hasattr(outer, "fp32_groups"):
+    if isinstance(engine, MixedEngine):
+        pairs = engine.copies
+    elif hasattr(outer, "fp32_groups"):
         pairs = [pair for groups in zip(outer.fp16_groups, outer.fp32_groups, strict=True) for pair in zip(*groups, strict=True)]
     else:
         assert inner is outer, f"no pieces are known of {type(outer).__name__}"

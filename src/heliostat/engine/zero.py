@@ -30,9 +30,9 @@ class ZeroPlan:
     device: str = "cpu"
 
     def is_torchs(self) -> bool:
-        """Whether torch alone is faster: whole weights in fp32, and one worker, or several on CPUs."""
-        whole = self.stage < 3 and self.offload == "none" and self.precision == "fp32"
-        return whole and (self.world == 1 or self.device == "cpu")
+        """Whether torch alone is faster: whole weights, and one worker in fp32 or bf16, or several on CPUs in fp32."""
+        whole = self.stage < 3 and self.offload == "none"
+        return whole and (self.precision in ("fp32", "bf16") if self.world == 1 else self.precision == "fp32" and self.device == "cpu")
 
     def config(self) -> dict[str, Any]:
         """The dictionary `deepspeed.initialize` takes."""
@@ -64,11 +64,7 @@ class ZeroPlan:
 def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
     """An engine over `module`: torch alone where that is faster, else DeepSpeed's. With several workers their process group must exist."""
     if plan.is_torchs():
-        from heliostat.engine.divided import DividedEngine
-        from heliostat.engine.plain import PlainEngine
-
-        update: dict[str, Any] = {"accumulation": plan.accumulation, "clip": plan.clip}
-        return PlainEngine(module, optimizer, **update) if plan.world == 1 else DividedEngine(module, optimizer, stage=plan.stage, **update)
+        return _torchs(module, optimizer, plan)
     deepspeed, config = _deepspeed(), plan.config()
     if plan.stage == 3:
         deepspeed.init_distributed()  # it counts the workers of the group that there is
@@ -77,6 +73,20 @@ def start(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
     _forget_rehearsal(engine.optimizer)
     _leave_overflows_to_the_loop(engine.optimizer)
     narrow_statistics(module)
+    return engine
+
+
+def _torchs(module: Any, optimizer: Any, plan: ZeroPlan) -> Any:
+    """An engine of torch alone."""
+    from heliostat.engine.divided import DividedEngine
+    from heliostat.engine.plain import MixedEngine, PlainEngine
+
+    update: dict[str, Any] = {"accumulation": plan.accumulation, "clip": plan.clip}
+    if plan.world > 1:
+        return DividedEngine(module, optimizer, stage=plan.stage, **update)
+    engine = (MixedEngine if plan.precision == "bf16" else PlainEngine)(module, optimizer, **update)
+    if plan.precision == "bf16":
+        narrow_statistics(module)
     return engine
 
 
@@ -96,7 +106,7 @@ def _part(module: Any, plan: ZeroPlan, init: Callable[..., Any]) -> None:
 
 
 def narrow_statistics(module: Any) -> None:
-    """Batch normalisation's statistics as precise as its weights, in place: DeepSpeed leaves buffers alone, and torch wants both alike."""
+    """Batch normalisation's statistics as precise as its weights, in place: buffers are left alone, and torch wants both alike."""
     import torch
 
     for part in module.modules():

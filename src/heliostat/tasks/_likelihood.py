@@ -10,15 +10,21 @@ from typing import Any
 from heliostat.tasks.base import IGNORED
 
 
+def targets(labels_BK: Any) -> dict[str, Any]:
+    """`labels` of a batch, and `told` [U]: which of all places have a target. Made where the batch is, for a GPU would be waited for."""
+    return {"labels": labels_BK, "told": (labels_BK.reshape(-1) != IGNORED).nonzero()[:, 0]}
+
+
 def units(logits_BKV: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Places that have a target, taken out before anything is counted in float32: `logits` [U, V], `labels` [U], `weight` [U].
 
     A place weighs what its row weighs, times its `stands_for` [B, K] where a batch has it.
     """
-    has_BK = batch["labels"] != IGNORED
-    weight_BK = batch["weight"][:, None].expand(has_BK.shape)
+    labels_BK, told_U = batch["labels"], batch["told"]
+    weight_BK = batch["weight"][:, None].expand(labels_BK.shape)
     weight_BK = weight_BK * batch["stands_for"] if "stands_for" in batch else weight_BK
-    return {"logits": logits_BKV[has_BK], "labels": batch["labels"][has_BK], "weight": weight_BK[has_BK]}
+    flat = {"logits": logits_BKV.flatten(0, 1), "labels": labels_BK.reshape(-1), "weight": weight_BK.reshape(-1)}
+    return flat if len(told_U) == labels_BK.numel() else {name: values.index_select(0, told_U) for name, values in flat.items()}
 
 
 def answers(logits_BKV: Any, batch: dict[str, Any]) -> Any:

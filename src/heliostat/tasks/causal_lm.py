@@ -219,7 +219,7 @@ class CausalLm(Base):
         next_BT = _text.padded([[*row[1:], IGNORED] for row in rows["labels"]], IGNORED)
         kept = torch.nonzero((next_BT != IGNORED).any(0))[:, 0]
         batch["kept"] = kept if len(kept) else torch.tensor([next_BT.shape[1] - 1])
-        batch["labels"] = next_BT[:, batch["kept"]]
+        batch |= _likelihood.targets(next_BT[:, batch["kept"]])
         if "bytes" in rows:
             batch["bytes"] = torch.as_tensor(rows["bytes"], dtype=torch.float32)
         return batch

@@ -150,7 +150,7 @@ class MaskedLm(Base):
         places = [np.flatnonzero(np.asarray(labels) != IGNORED) for labels in rows["labels"]]
         batch["places"] = _text.padded(places, 0) if any(map(len, places)) else torch.zeros(len(places), 1, dtype=torch.long)
         told = [np.asarray(labels)[where] for labels, where in zip(rows["labels"], places, strict=True)]
-        batch["labels"] = _text.padded(told, IGNORED) if any(map(len, told)) else torch.full((len(told), 1), IGNORED)
+        batch |= _likelihood.targets(_text.padded(told, IGNORED) if any(map(len, told)) else torch.full((len(told), 1), IGNORED))
         batch["stands_for"] = torch.zeros(batch["labels"].shape)
         for i, (shares, where) in enumerate(zip(rows["stands_for"], places, strict=True)):
             batch["stands_for"][i, : len(where)] = torch.as_tensor(shares[where], dtype=torch.float32)

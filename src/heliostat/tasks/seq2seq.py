@@ -76,7 +76,7 @@ class Seq2seq(Base):
         return [0] * len(columns["text"])  # the likelihood is of the targets already
 
     def collate(self, rows: dict[str, list[Any]], processor: Any) -> dict[str, Any]:
-        return {**_text.sequences(rows, processor), "labels": _text.padded(rows["labels"], IGNORED)}
+        return {**_text.sequences(rows, processor), **_likelihood.targets(_text.padded(rows["labels"], IGNORED))}
 
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
         inner = getattr(module, "module", module)

@@ -53,6 +53,8 @@ class Training(Order):
     zero: int | Literal["auto"] = 0
     offload: str = "none"
     memory_gb: float | None = None
+    compiled: bool = False
+    """Whether the layers are compiled for the GPU."""
     frozen_gb: float = 0.0
     """GiB on each node for what frozen layers give."""
     batch_rows: int | None = None

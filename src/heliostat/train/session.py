@@ -14,7 +14,7 @@ import numpy as np
 
 from heliostat.core.errors import Diverged, RunFailed, UserError
 from heliostat.core.family import find
-from heliostat.engine import checkpoints, states, zero
+from heliostat.engine import checkpoints, models, states, zero
 from heliostat.engine.behind import Behind, Meeting
 from heliostat.engine.isolation import Way, inputs_of, way_in_rows
 from heliostat.engine.orders import Stopped
@@ -100,6 +100,8 @@ class Session:
         plan = zero.ZeroPlan(stage, order.offload, train.precision, train.clip, rows, count, group.world, group.device)
         optimizer = train.optimizer.build(zero.parameter_groups(module, rates_of(order, module, self.worker)), stage)
         engine = zero.start(module, optimizer, plan)
+        if order.compiled and stage < 3:
+            models.compile_layers(engine.module)
         if train.ema is not None:
             self.average = Average(engine.module, train.ema)
         if saved:

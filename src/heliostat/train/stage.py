@@ -63,6 +63,7 @@ def training(config: TrainConfig, *, ctx: Context, source: ModelSource, corpus: 
         "zero": layout.zero,
         "offload": layout.offload,
         "memory_gb": layout.memory_gb,
+        "compiled": layout.compile,
         "frozen_gb": layout.frozen_gb,
         "batch_rows": batch_rows if config.batch_tokens is not None else None,
         "micro_rows": layout.micro_rows(batch_rows),

@@ -14,6 +14,7 @@ from tests.saving import save
 from heliostat.core.errors import RunFailed
 from heliostat.engine import checkpoints, states
 from heliostat.engine.group import Group
+from heliostat.engine.plain import MixedEngine
 from heliostat.engine.states import Piece
 
 
@@ -297,3 +298,30 @@ def test_shares_cover_a_piece_once():
             parts = [Piece("p", (numel,), 0, numel).share(rank, world) for rank in range(world)]
             assert [i for part in parts for i in range(part.start, part.start + part.numel)] == list(range(numel))
             assert all(part.offset == part.start for part in parts)
+
+
+def test_a_training_in_bf16_goes_on_from_its_copies_in_fp32(tmp_path):
+    def begin():
+        module = Named()
+        return MixedEngine(module, OPTIMIZERS["adamw"](trained(module).values()), accumulation=1, clip=None)
+
+    def move(engine, number):
+        rng = torch.Generator().manual_seed(number)
+        engine.backward(sum((p * torch.randn(p.shape, generator=rng)).float().sum() for p in trained(engine.module).values()))
+        engine.step()
+
+    engine = begin()
+    for number in range(3):
+        move(engine, number)
+    place = saved(tmp_path, [engine], 1)
+    module = Named()
+    states.load_weights(module, place)
+    again = MixedEngine(module, OPTIMIZERS["adamw"](trained(module).values()), accumulation=1, clip=None)
+    states.restore(again, place)
+    for one in (engine, again):
+        move(one, 7)
+    for (p, copy_), (q, other) in zip(engine.copies, again.copies, strict=True):
+        assert torch.equal(copy_, other)
+        assert torch.equal(p, q)
+        assert p.dtype == torch.bfloat16
+        assert not torch.equal(copy_, p.float()), "the copies know more than 16 bits"

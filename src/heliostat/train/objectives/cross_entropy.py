@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from heliostat.train.objectives._classes import ClassWeighted
+from heliostat.train.objectives._logs import log_losses
 
 
 class CrossEntropy(ClassWeighted):
@@ -16,8 +17,6 @@ class CrossEntropy(ClassWeighted):
     """Share of the target mass spread evenly over all labels."""
 
     def per_unit(self, units: dict[str, Any]) -> Any:
-        import torch.nn.functional as F
-
-        losses_U = F.cross_entropy(units["logits"].float(), units["labels"], reduction="none", label_smoothing=self.label_smoothing)
+        losses_U = log_losses(units["logits"], units["labels"], self.label_smoothing)
         weight_C = self.weight_of(units)
         return losses_U if weight_C is None else losses_U * weight_C[units["labels"]]

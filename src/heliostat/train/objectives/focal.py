@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from heliostat.train.objectives._classes import ClassWeighted
+from heliostat.train.objectives._logs import log_losses
 
 
 class Focal(ClassWeighted):
@@ -16,9 +17,7 @@ class Focal(ClassWeighted):
     """The power; 0 is plain cross-entropy."""
 
     def per_unit(self, units: dict[str, Any]) -> Any:
-        import torch.nn.functional as F
-
-        losses_U = F.cross_entropy(units["logits"].float(), units["labels"], reduction="none")
+        losses_U = log_losses(units["logits"], units["labels"])
         missed_U = -(-losses_U).expm1()  # 1 - p of the true label, exact where p is near 1
         focal_U = losses_U * missed_U.clamp(min=1e-12) ** self.gamma
         weight_C = self.weight_of(units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from ray import cloudpickle
 
 from bench import races_gpu
-from bench.figures import figure, interval_of_median
+from bench.figures import figure
 from heliostat.artifacts import Corpus
 from heliostat.core import seeds
 from heliostat.core.family import build
@@ -36,8 +37,9 @@ MODELS = {
     "1b": {"hidden_size": 2048, "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 8192},
 }
 """Llamas; the second has the layers of Llama 3.2 1B."""
-ROWS = {"125m": 16, "1b": 8}
+ROWS = {"125m": 16, "1b": 6}
 """Sequences of an update."""
+PAIRS, STEPS = 4, 6
 
 
 def write_ground(folder: Path, name: str, rows: int = 96) -> tuple[Path, Corpus]:
@@ -66,59 +68,69 @@ def write_ground(folder: Path, name: str, rows: int = 96) -> tuple[Path, Corpus]
     return folder / name, Corpus(fingerprint=name, path=folder, labels=(), rows={"train": rows}, dropped={}, read=rows)
 
 
-def raced(folder: Path, name: str, others: tuple[str | None, ...], *, zero: int = 0, offload: str = "none", **options: Any) -> list[Any]:
-    """What `OnGpu` tells of a model, against each of the others."""
-    folder.mkdir(exist_ok=True)
-    model, corpus = write_ground(folder, name)
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: Any) -> Iterator[Engine]:
+    with Engine(Layout(gpus_per_worker=1, cpus_per_worker=8, local_cpus=12), tmp_path_factory.mktemp("gpu")) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def ground(request: Any, engine: Engine, tmp_path_factory: Any) -> Callable[..., dict[str, Any]]:
+    """Performs `OnGpu` on a model and its texts; its argument `name` is the model's."""
+    folder = tmp_path_factory.mktemp(request.param)
+    model, corpus = write_ground(folder, request.param)
     plain = {"schedule": {"use": "constant", "warmup": 0}, "dropout": 0.0, "optimizer": {"use": "adamw", "lr": 1e-4}}
-    config = TrainConfig(epochs=100, batch=ROWS[name], precision="bf16", **plain)
-    layout = Layout(gpus_per_worker=1, cpus_per_worker=8, local_cpus=12, zero=zero, offload=offload)
-    found = []
-    with Engine(layout, folder) as engine:
-        task = build("tasks", {"use": "causal_lm", "max_tokens": TOKENS})
-        for other in others:
-            ctx = Context(folder / f"race-{other}", f"race-{other}", 7, layout, engine, Progress(), "train")
-            fields = training(config, ctx=ctx, source=ModelSource(folder=str(model)), corpus=corpus, task=task)
-            order = races_gpu.OnGpu(**fields, until=1, resumable=False, scratch=str(folder / "hf"), other=other, **options)
-            found.append(engine.perform(order).value)
-    return found
+    config = TrainConfig(epochs=100, batch=ROWS[request.param], precision="bf16", **plain)
+    task = build("tasks", {"use": "causal_lm", "max_tokens": TOKENS})
+
+    def perform(other: str | None, key: str, **changes: Any) -> dict[str, Any]:
+        ctx = Context(folder / key, key, 7, engine.layout, engine, Progress(), "train")
+        fields = training(config, ctx=ctx, source=ModelSource(folder=str(model)), corpus=corpus, task=task)
+        more = {"until": 1, "resumable": False, "scratch": str(folder / "hf"), "other": other}
+        return engine.perform(races_gpu.OnGpu(**fields | more | changes)).value | {"name": request.param, "steps": changes["steps"]}
+
+    perform.name = request.param  # type: ignore[attr-defined]
+    return perform
 
 
-def told_of(name: str, told: dict[str, Any], steps: int) -> str:
-    """Tokens per second and what share of the GPU's arithmetic that is."""
+def told_of(told: dict[str, Any]) -> str:
+    """Tokens per second, and what share of the GPU's arithmetic that is."""
     import torch
 
+    name = told["name"]
     shape = MODELS[name]
     width, layers = shape["hidden_size"], shape["num_hidden_layers"]
     heads = shape["num_key_value_heads"] / shape["num_attention_heads"]
     matrices = layers * (2 * width**2 * (1 + heads) + 3 * width * shape["intermediate_size"]) + WORDS * width
     flops = 6 * matrices + 6 * layers * width * TOKENS  # a token sees half of its sequence
-    rate = (steps - 1) * ROWS[name] * TOKENS / float(np.median(told["ours"]))
+    rate = (told["steps"] - 1) * ROWS[name] * TOKENS / float(np.median(told["ours"]))
     gpu = torch.cuda.get_device_name()
-    peak = next((flops for kind, flops in PEAK_FLOPS.items() if kind in gpu), None)
+    peak = next((most for kind, most in PEAK_FLOPS.items() if kind in gpu), None)
     used = f", MFU {rate * flops / peak:.3f} of {peak / 1e12:.0f} TFLOP/s" if peak else ""
     return f"{matrices / 1e6:.0f} M parameters, {gpu}: {rate:,.0f} tokens/s{used}, {told['peak_bytes'] / 2**30:.1f} GiB"
 
 
-@pytest.mark.parametrize(("name", "pairs", "steps"), [("125m", 5, 12), ("1b", 4, 8)])
-def test_gpu_rate(tmp_path: Path, name: str, pairs: int, steps: int) -> None:
-    """Tokens per second over those of the Trainer, and over those of a loop by hand."""
-    others = {"trainer": "transformers.Trainer", "by_hand": "autocast by hand"}
-    for other, told in zip(others, raced(tmp_path, name, tuple(others), pairs=pairs, steps=steps), strict=True):
-        assert len(told["ours"]) == pairs
-        for ours, theirs in told["losses"]:
-            assert ours == pytest.approx(theirs, rel=2e-2)
-        found = [theirs / ours for theirs, ours in zip(told["theirs"], told["ours"], strict=True)]
-        against = f"{others[other]}; {told_of(name, told, steps)}"
-        figure(f"engine.gpu_{name}_{other}", found, None, None, against, interval=interval_of_median(found))
+@pytest.mark.parametrize(("key", "other", "compiled", "against"), [
+    ("trainer", "trainer", False, "transformers.Trainer"),
+    ("by_hand", "by_hand", False, "autocast by hand"),
+    ("compiled", "by_hand", True, "autocast by hand, layers compiled too"),
+])  # fmt: skip
+def test_gpu_rate(ground: Any, key: str, other: str, compiled: bool, against: str) -> None:
+    """Tokens per second over those of another way."""
+    told = ground(other, key, compiled=compiled, pairs=PAIRS, steps=STEPS)
+    assert len(told["ours"]) == PAIRS
+    for ours, theirs in told["losses"]:
+        assert ours == pytest.approx(theirs, rel=2e-2)
+    found = [theirs / ours for theirs, ours in zip(told["theirs"], told["ours"], strict=True)]
+    figure(f"engine.gpu_{ground.name}_{key}", found, None, None, f"{against}; {told_of(told)}")
 
 
-def test_gpu_offload(tmp_path: Path) -> None:
+def test_gpu_offload(ground: Any) -> None:
     """GPU memory with everything on it over that with the optimiser's states in CPU memory, at ZeRO 2, and what an update then takes."""
-    steps, kinds = 5, ("none", "optimizer")
-    whole, off = (raced(tmp_path / kind, "1b", (None,), zero=2, offload=kind, pairs=2, steps=steps)[0] for kind in kinds)
+    kinds = ("none", "optimizer")
+    whole, off = (ground(None, f"offload-{kind}", zero=2, offload=kind, pairs=2, steps=4) for kind in kinds)
     for one, other in zip(whole["losses"], off["losses"], strict=True):
         assert one == pytest.approx(other, rel=2e-2)
-    against = f"with them on the GPU, {told_of('1b', whole, steps)}; without, {told_of('1b', off, steps)}"
-    figure("engine.gpu_offload_memory", [whole["peak_bytes"] / off["peak_bytes"]], None, None, against)
-    figure("engine.gpu_offload_time", [o / w for o, w in zip(off["ours"], whole["ours"], strict=True)], None, None, against)
+    against = f"with them on the GPU, {told_of(whole)}; without, {told_of(off)}"
+    figure(f"engine.gpu_{ground.name}_offload_memory", [whole["peak_bytes"] / off["peak_bytes"]], None, None, against)
+    figure(f"engine.gpu_{ground.name}_offload_time", [o / w for o, w in zip(off["ours"], whole["ours"], strict=True)], None, None, against)

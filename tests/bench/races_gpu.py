@@ -9,7 +9,7 @@ from heliostat.train.orders import Train
 
 
 class OnGpu(Train):
-    """Blocks of `steps` updates by ours and by another, in turns, on the same batches from the same weights.
+    """Blocks of `steps` updates by ours and by another, in turns, on the same batches from the same weights; compiled both or neither.
 
     A loop by hand and the Trainer keep fp32 weights and compute under autocast, as the Trainer's `bf16` does; their batches are made
     before their clock starts. Every clock starts when the first update of its block is done, for the Trainer begins each block anew.
@@ -25,7 +25,8 @@ class OnGpu(Train):
 
         from heliostat.train.session import Session
 
-        torch.cuda.reset_peak_memory_stats()
+        worker.drop()
+        _give_back()
         session = Session(self, worker)
         ours, theirs, losses = [], [], []
         for pair in range(self.pairs + 1):
@@ -38,11 +39,15 @@ class OnGpu(Train):
             if self.other is None:
                 losses.append((mine, mine))
                 continue
-            batches = [session._share(step)[0][0] for step in range(first, until)]
+            passes = [session._share(step)[0] for step in range(first, until)]
+            assert {len(each) for each in passes} == {1}, "ours did not fit at once"
+            batches = [batch for (batch,) in passes]
             seconds, loss = (self._by_hand if self.other == "by_hand" else self._trainer)(module, optimizer, batches)
             theirs.append(seconds)
             losses.append((mine, loss))
         session.close()
+        del session, module, optimizer
+        _give_back()
         return {"ours": ours[1:], "theirs": theirs[1:], "losses": losses, "peak_bytes": peak}  # the first block warms up
 
     def _ours(self, session: Any, until: int) -> tuple[float, float]:
@@ -53,10 +58,12 @@ class OnGpu(Train):
         return clock.seconds(), sum(losses) / len(losses)
 
     def _parts(self, worker: Any) -> tuple[Any, Any]:
-        from heliostat.engine import zero
+        from heliostat.engine import models, zero
         from heliostat.train.starting import trainable
 
         module = trainable(self, worker).to(worker.group.device)
+        if self.compiled:
+            models.compile_layers(module)
         return module, self.train.optimizer.build(zero.parameter_groups(module), 0)
 
     def _by_hand(self, module: Any, optimizer: Any, batches: list[dict[str, Any]]) -> tuple[float, float]:
@@ -104,6 +111,17 @@ class OnGpu(Train):
         module.config.use_cache = False
         done = Trainer(model=module, args=settings, optimizers=(optimizer, constant), **sampler).train()
         return clock.seconds(), done.training_loss
+
+
+def _give_back() -> None:
+    """The device's memory that nothing refers to any more; the largest so far is counted anew."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
 
 
 class Clock:

@@ -91,9 +91,9 @@ def test_packed_documents_have_the_losses_of_unpacked_ones(engine, decoder, fiel
 
 
 class Filled(Train):
-    """The training on a GPU of which all but a few MB are taken."""
+    """The training on a GPU of which others have all but so many bytes, or None for all of it; the most that it took."""
 
-    left_mb: int
+    left: int | None
 
     def perform(self, worker):
         import torch
@@ -101,20 +101,21 @@ class Filled(Train):
         worker.drop()
         gc.collect()
         torch.cuda.empty_cache()
-        free = torch.cuda.mem_get_info()[0]
-        taken = torch.empty(max(0, free - (self.left_mb << 20)), dtype=torch.uint8, device="cuda")
+        taken = None if self.left is None else torch.empty(torch.cuda.mem_get_info()[0] - self.left, dtype=torch.uint8, device="cuda")
+        before = torch.cuda.memory_reserved()
+        torch.cuda.reset_peak_memory_stats()
         try:
-            return super().perform(worker)
+            super().perform(worker)
+            return torch.cuda.max_memory_reserved() - before
         finally:
             del taken
             torch.cuda.empty_cache()
 
 
 def test_what_does_not_fit_is_halved_and_the_updates_stay_the_same(engine, decoder, fields):
-    big = {"batch": 96, "precision": "fp32"}
-    roomy, tight = (fields(engine, decoder, key, **big) | {"micro_rows": 96} for key in ("roomy", "tight"))
-    engine.perform(Train(**roomy, until=1, resumable=False))
-    engine.perform(Filled(**tight, until=1, resumable=False, left_mb=100))
+    roomy, tight = (fields(engine, decoder, key, batch=96) | {"micro_rows": 96} for key in ("roomy", "tight"))
+    took = engine.perform(Filled(**roomy, until=1, resumable=False, left=None)).value
+    engine.perform(Filled(**tight, until=1, resumable=False, left=took // 2))
     assert read_json(tight["folder"] / "result.json")["halved"] >= 1
     assert losses(tight["folder"]) == pytest.approx(losses(roomy["folder"]), rel=1e-4)
 

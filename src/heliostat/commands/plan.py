@@ -255,7 +255,7 @@ class Costs:
         layout = self.layout
         if layout.zero != "auto":
             return layout.zero, f"ZeRO {layout.zero}"
-        possible, room = stages(self.run.train, layout.offload), worker_bytes(layout, self.slots() or 1)
+        possible, room = stages(self.run.train, layout.offload, layout.workers), worker_bytes(layout, self.slots() or 1)
         if room is None:
             return possible[0], f"the first ZeRO stage that fits {FILLED:.0%} of a worker's memory, which only the cluster knows"
         stage = held.cheapest(room, possible)

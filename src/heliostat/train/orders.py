@@ -87,7 +87,7 @@ class Training(Order):
             untrained(module) + sum(p.numel() for p in params), trained, self.train.optimizer.state_bytes, group.world, self.offload
         )
         room = min(group.gather(own_bytes(self.memory_gb, group.device, self.threads)))
-        return held.cheapest(room, stages(self.train, self.offload))
+        return held.cheapest(room, stages(self.train, self.offload, group.world))
 
     def passes(self, world: int) -> int:
         """Forward passes per worker and update."""

@@ -46,7 +46,13 @@ def test_states_in_cpu_memory_are_not_held():
     ],
 )
 def test_what_needs_whole_weights_is_never_at_stage_3(train, offload, possible):
-    assert stages(TrainConfig(**train), offload) == possible
+    assert stages(TrainConfig(**train), offload, 1) == possible
+
+
+def test_several_workers_in_16_bits_divide_their_states():
+    assert stages(TrainConfig(precision="bf16"), "none", 2) == (1, 2, 3)
+    assert stages(TrainConfig(precision="bf16", optimizer="adafactor"), "none", 2) == (0,)
+    assert stages(TrainConfig(precision="bf16"), "none", 1) == stages(TrainConfig(), "none", 2) == (0, 1, 2, 3)
 
 
 def test_an_optimiser_that_looks_at_whole_matrices_is_refused_where_they_are_parted():

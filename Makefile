@@ -18,7 +18,7 @@ demo: $(VENV)/.demo
 	if [ -n "$$run" ]; then echo "The report is at $$run/report/index.html"; fi; exit $$status
 
 # Whatever starts a real Ray has the machine to itself; all else runs two files at a time.
-REAL := tests/faults tests/smoke
+REAL := tests/faults tests/smoke tests/gpu
 BESIDE := -n 2 --dist loadfile $(addprefix --ignore=,$(REAL))
 
 test: $(VENV)/.dev

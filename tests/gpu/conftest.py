@@ -18,7 +18,7 @@ from heliostat.train.stage import training
 from tiny_decoder import write_decoder
 
 TRAIN = {"epochs": 1, "batch": 12, "optimizer": {"use": "adamw", "lr": 1e-3}, "dropout": 0.0, "validate_every": 0.5}
-WORDS_WIDTH = 256
+WIDTH = 256
 """Width of the decoder: 4 bits are kept in blocks of 64."""
 
 
@@ -56,13 +56,21 @@ def encoder(engine, tmp_path_factory):
     return ground(engine, folder, write_project(folder / "project", train=TRAIN))
 
 
-@pytest.fixture(scope="session")
-def decoder(engine, tmp_path_factory):
-    """A random Llama of two layers and the same sentences as plain text."""
-    folder = tmp_path_factory.mktemp("decoder")
-    model = write_decoder(folder / "llama", hidden_size=WORDS_WIDTH, intermediate_size=2 * WORDS_WIDTH)
+def language(engine, folder, inside):
+    """A random Llama of two layers, so wide inside of them, and the same sentences as plain text."""
+    model = write_decoder(folder / "llama", hidden_size=WIDTH, intermediate_size=inside)
     changes = {"task": {"use": "causal_lm", "max_tokens": 32}, "model": {"path": str(model)}, "train": TRAIN}
     return ground(engine, folder, write_project(folder / "project", **changes))
+
+
+@pytest.fixture(scope="session")
+def decoder(engine, tmp_path_factory):
+    return language(engine, tmp_path_factory.mktemp("decoder"), 2 * WIDTH)
+
+
+@pytest.fixture(scope="session")
+def wide_decoder(engine, tmp_path_factory):
+    return language(engine, tmp_path_factory.mktemp("wide"), 16 * WIDTH)
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +46,24 @@ def matrices(module: Any) -> dict[str, Any]:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    return {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.Linear | Conv1D)}
+    passed = past_forward(module)
+    return {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.Linear | Conv1D) and id(part) not in passed}
+
+
+def past_forward(module: Any) -> set[int]:
+    """Ids of the modules of which only the weights are read, by torch's attention in one piece (WavLM): nobody calls them."""
+    kinds: list[tuple[Any, Any]] = [(parent, type(parent)) for parent in module.modules()]
+    return {id(child) for parent, kind in kinds for name, child in parent.named_children() if name in _read_by(kind)}
+
+
+@lru_cache
+def _read_by(kind: Any) -> frozenset[str]:
+    """Names of the children whose weights a class of modules gives to torch's attention in one piece."""
+    try:
+        source = inspect.getsource(kind)
+    except (OSError, TypeError):
+        return frozenset()
+    return frozenset(re.findall(r"self\.(\w+)\.weight", source) if "multi_head_attention_forward(" in source else ())
 
 
 def with_peft(module: Any, kind: str, settings: dict[str, Any], at: Any, head: list[str], also: list[str] | None = None) -> Any:
@@ -100,12 +120,14 @@ def shrinkable(module: Any, head: list[str]) -> dict[str, Any]:
 
     words = module.get_output_embeddings()
     whole = [*(module._keep_in_fp32_modules or ()), *(module._keep_in_fp32_modules_strict or ())]
+    passed = past_forward(module)
     return {
         name: part
         for name, part in module.named_modules()
         if isinstance(part, torch.nn.Linear)
         and name.split(".", 1)[0] not in head
         and part is not words
+        and id(part) not in passed
         and not any(fnmatch.fnmatch(f".{name}.", f"*.{kept}.*") for kept in whole)
     }
 

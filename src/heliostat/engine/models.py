@@ -173,13 +173,18 @@ def _freeze_named(module: Any, patterns: list[str]) -> None:
 
 def encoder_layers(module: Any) -> tuple[Any, str, Any]:
     """(the module that holds the list of encoder layers, its name there, the list)."""
-    import torch
-
     depth = getattr(depth_config(module), "num_hidden_layers", None)
     for parent in module.modules():
         for name, child in parent.named_children():
-            if isinstance(child, torch.nn.ModuleList) and len(child) == depth and any(p.ndim == 2 for p in child.parameters()):
-                return parent, name, child  # a list without a matrix is a stack of convolutions before the encoder
+            if _is_stack(child, depth):
+                apart = [other for other, beside in parent.named_children() if other != name and _is_stack(beside, depth)]
+                if apart:  # XLM, Flaubert
+                    lists = ", ".join([name, *apart])
+                    raise UserError(
+                        f"model: {type(module).__name__} keeps the parts of its layers in lists of their own ({lists}); distil.layers,"
+                        " train.freeze: N and train.layer_decay need whole layers. Freeze by patterns of names, or take another model."
+                    )
+                return parent, name, child
     told = "encoder layers" if depth is None else f"{depth} encoder layers"
     raise UserError(
         f"model: no list of {told} was found in {type(module).__name__}; distil.layers, train.freeze and train.layer_decay need one."
@@ -195,6 +200,13 @@ def compile_layers(module: Any) -> None:
 
     for part in [part for part in module.modules() if isinstance(part, GradientCheckpointingLayer)] or [module]:
         part.compile()
+
+
+def _is_stack(child: Any, depth: int | None) -> bool:
+    """Whether it is as many layers; a list without a matrix is a stack of convolutions before the encoder."""
+    import torch
+
+    return isinstance(child, torch.nn.ModuleList) and len(child) == depth and any(p.ndim == 2 for p in child.parameters())
 
 
 def depth_config(module: Any) -> Any:

@@ -51,7 +51,7 @@ class EncoderTask(Base):
         return f"{row['text']}{BETWEEN}{row['text_pair']}" if self.pair else row["text"]
 
     def problems(self, model: Any) -> list[str]:
-        return _text.too_long(self, model)
+        return _text.unreadable(self, model)
 
     def sequences(self, columns: dict[str, list[Any]], processor: Any) -> dict[str, list[Any]]:
         """Token ids of each row; for pairs `token_type_ids` too, when the tokenizer tells the texts apart.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+MIX_PADDING = ("fnet", "xlnet")
+"""Kinds of models whose answer about a row depends on padding, whatever the mask says (Fourier transforms; positions from the end)."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -69,9 +71,12 @@ def name_outputs(config: Any, labels: Sequence[str]) -> None:
     config.label2id = {name: i for i, name in enumerate(labels)}
 
 
-def too_long(task: Any, model: Any) -> list[str]:
-    """A problem when `task.max_tokens` is more than the model can read."""
-    most = model.positions()
+def unreadable(task: Any, model: Any) -> list[str]:
+    """Problems of a model with rows of so many tokens, or with rows of several lengths in one batch."""
+    found, most = [], model.positions()
+    if (kind := model.facts().get("model_type")) in MIX_PADDING:
+        told = f"'{model.path}' is of the kind {kind}, whose answer about a row depends on how far it is filled up"
+        found.append(f"model.path: {told}. Take a model that masks what is filled up, such as BERT, RoBERTa or ModernBERT.")
     if most is None or task.max_tokens <= most:
-        return []
-    return [f"task.max_tokens: {task.max_tokens} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most}."]
+        return found
+    return [*found, f"task.max_tokens: {task.max_tokens} asked for, and '{model.path}' reads at most {most}. Allowed: 8 to {most}."]

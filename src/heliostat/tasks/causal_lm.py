@@ -131,7 +131,7 @@ class CausalLm(Base):
         return self.form == "text" and self.cut is None
 
     def problems(self, model: Any) -> list[str]:
-        found = _text.too_long(self, model)
+        found = _text.unreadable(self, model)
         if _tokenizer.looks_both_ways(model):
             found.append(f"task: causal_lm is for decoders, and '{model.path}' is an encoder, which sees what comes next. Use masked_lm.")
         if model.facts().get("is_encoder_decoder"):
@@ -274,7 +274,7 @@ def _told(labels: list[int]) -> list[int]:
 def _shortened(text: str, beyond: int, processor: Any) -> str:
     """The beginning of a text, `beyond` tokens and a little shorter: its last word may be cut into other tokens than before."""
     ids = processor(text, add_special_tokens=False)["input_ids"]
-    return processor.decode(ids[: max(1, len(ids) - beyond - SPARE)])
+    return processor.decode(ids[: max(1, len(ids) - beyond - SPARE)]).rstrip("\ufffd")  # a token of bytes can end inside a character
 
 
 def _said(role: str, content: str) -> Message:

@@ -63,7 +63,7 @@ class MaskedLm(Base):
         return self.cut is None
 
     def problems(self, model: Any) -> list[str]:
-        found = _text.too_long(self, model)
+        found = _text.unreadable(self, model)
         if _tokenizer.decodes(model):
             found.append(f"task: masked_lm is for encoders, and '{model.path}' is a decoder. For continued pretraining use causal_lm.")
         if _tokenizer.lacks_mask(model):

@@ -53,9 +53,9 @@ class Seq2seq(Base):
         if facts and not facts.get("is_encoder_decoder"):
             return [f"task: seq2seq needs an encoder-decoder (T5, BART, Marian ...), and '{model.path}' is none."]
         if most is None or self.max_target_tokens <= most:
-            return _text.too_long(self, model)
+            return _text.unreadable(self, model)
         given = f"{self.max_target_tokens} asked for, and '{model.path}' writes at most {most}"
-        return [*_text.too_long(self, model), f"task.max_target_tokens: {given}. Allowed: 2 to {most}."]
+        return [*_text.unreadable(self, model), f"task.max_target_tokens: {given}. Allowed: 2 to {most}."]
 
     def shorten(self, config: Any, layers: int) -> None:
         super().shorten(config, layers)

@@ -86,7 +86,7 @@ class TokenClassification(Base):
         return super().ordered(names) if self.scheme == "plain" else outputs(names)
 
     def problems(self, model: Any) -> list[str]:
-        found = _text.too_long(self, model)
+        found = _text.unreadable(self, model)
         places = [("task.metric", self.metric), *((f"task.also.{i}", name) for i, name in enumerate(self.also))]
         if self.scheme == "plain":
             told = "counts spans, and tags of the scheme plain mark none. Allowed: tag_accuracy."

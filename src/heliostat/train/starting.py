@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heliostat.core import seeds
+from heliostat.core.errors import UserError
 from heliostat.engine import adapters, models, rates, trunk
 from heliostat.engine.streams import Rows, opened, tokens_in
 from heliostat.train.folds import folds
@@ -25,6 +26,10 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
         models.freeze(module, train.freeze)
         trunk.still(module)
     if train.gradient_checkpointing:
+        if not module.supports_gradient_checkpointing:
+            raise UserError(
+                f"train.gradient_checkpointing: {type(module).__name__} has no layers that can be computed again. Leave it out."
+            )
         module.gradient_checkpointing_enable()
         if train.adapter is not None:
             module.enable_input_require_grads()  # what is recomputed has a gradient only if its input has one

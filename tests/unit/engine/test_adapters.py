@@ -158,3 +158,23 @@ def test_what_predicts_the_head_and_what_must_stay_in_fp32_are_not_in_4_bits(mon
     assert {name.rsplit(".", 1)[-1] for name in linear - small} == whole
     assert all(torch.equal(part, weights[name]) for name, part in module.named_parameters())
     assert small
+
+
+def wavlm():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,)}
+    return transformers.WavLMModel(transformers.WavLMConfig(**sizes, conv_stride=(5,), conv_kernel=(10,), num_conv_pos_embeddings=4))
+
+
+@pytest.mark.parametrize("use", [LORA, {"use": "mixture", "r": 2, "experts": 2}])
+def test_weights_that_attention_takes_past_their_forward_get_no_adapter(use):
+    names = adapters.matrices(wavlm())
+    assert any(name.endswith("intermediate_dense") for name in names)
+    assert not any(name.endswith(("q_proj", "v_proj", "k_proj", "out_proj")) for name in names)
+    assert any(name.endswith("gru_rel_pos_linear") for name in names), "this one is called"
+    with pytest.raises(UserError, match=r"none of the usual names .* is in it\. It has: .*intermediate_dense"):
+        adapters.put_in(wavlm(), family.build("train.adapters", use), [], 1)
+
+
+def test_so_it_is_with_torchs_own_attention():
+    inside = torch.nn.ModuleDict({"attention": torch.nn.MultiheadAttention(8, 2), "dense": torch.nn.Linear(8, 8)})
+    assert list(adapters.matrices(inside)) == ["dense"]

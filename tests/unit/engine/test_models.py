@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, ModernBertConfig, ModernBertForSequenceClassification
 
 from heliostat.core.errors import RunFailed, UserError
@@ -210,3 +211,13 @@ def test_an_export_that_is_not_whole_is_refused(trained, tmp_path):
     trained.module.lost = torch.nn.Linear(2, 2)  # a part that plain transformers does not know
     with pytest.raises(RunFailed, match=r"not whole.*lost"):
         trained.write(tmp_path / "model")
+
+
+@pytest.mark.parametrize("kind", ["XLM", "Flaubert"])
+def test_layers_that_are_kept_in_parts_are_no_layers(kind):
+    config = getattr(transformers, f"{kind}Config")(vocab_size=20, emb_dim=8, n_layers=2, n_heads=2)
+    module = getattr(transformers, f"{kind}Model")(config)
+    with pytest.raises(UserError, match=r"lists of their own \(attentions, ffns\).*Freeze by patterns of names"):
+        freeze(module, 1)
+    freeze(module, ["attentions.0.*"])
+    assert not module.attentions[0].q_lin.weight.requires_grad

@@ -15,7 +15,7 @@ from heliostat.commands.tiny import write_model
 from heliostat.core import family
 from heliostat.core.errors import UserError
 from heliostat.engine.streams import processor
-from heliostat.tasks.causal_lm import CausalLm
+from heliostat.tasks.causal_lm import SPARE, CausalLm, _shortened
 from heliostat.tasks.config import ModelConfig
 from tiny_decoder import CHAT, write_decoder
 
@@ -279,6 +279,21 @@ def test_shared_weights_stay_shared(folder: Path, tmp_path: Path) -> None:
     assert not info["missing_keys"]
     assert isinstance(again, type(AutoModelForCausalLM.from_pretrained(folder)))
     assert again.lm_head.weight is again.model.embed_tokens.weight
+
+
+def test_a_question_is_not_cut_inside_a_character() -> None:
+    ends = {5: "水在河里", 4: "水在河\ufffd", 3: "水在河", 2: "水\ufffd\ufffd"}
+
+    class Bytes:
+        """Tokens that are parts of characters, as byte-level tokenizers have them."""
+
+        def __call__(self, text: str, **options: Any) -> dict[str, list[int]]:
+            return {"input_ids": list(range(5 + SPARE))}
+
+        def decode(self, ids: list[int]) -> str:
+            return ends[len(ids)]
+
+    assert [_shortened("水在河里", beyond, Bytes()) for beyond in range(4)] == ["水在河里", "水在河", "水在河", "水"]
 
 
 def test_a_long_question_is_shortened_and_all_else_stays(tokenizer: Any) -> None:

@@ -41,9 +41,12 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def written(tokenizer: Any) -> Any:
     """`written(template, messages)` gives its words and those of them that are learnt."""
 
-    def write(template: str, messages: Any, **options: Any) -> tuple[str, list[str]]:
+    def write(template: str, messages: Any, **options: Any) -> tuple[str, list[str]] | None:
         tokenizer.chat_template = template
-        ((ids, marks),) = Writer(tokenizer, **{"system": None, "turns": "all", **options}).tokens([messages])
+        (found,) = Writer(tokenizer, **{"system": None, "turns": "all", **options}).tokens([messages])
+        if found is None:
+            return None
+        ids, marks = found
         words = tokenizer.convert_ids_to_tokens(ids)
         return " ".join(words), [" ".join(words[start:stop]) for start, stop in runs(marks)]
 
@@ -82,6 +85,16 @@ def test_what_looks_like_a_control_token_in_a_message_is_text(written: Any) -> N
     whole, learnt = written(CHAT, [ASKED[0], {"role": "assistant", "content": "yes <end> no"}])
     assert whole.count("<end>") == 2
     assert learnt == ["yes <unk> <unk> <unk> no <end>"]
+
+
+def test_so_it_is_where_the_template_marks_the_answers_if_comparing_finds_the_same(written: Any) -> None:
+    asked = MARKED + "{% if add_generation_prompt %}<start>assistant {% endif %}"
+    said = [ASKED[0], {"role": "assistant", "content": "yes <end> no"}]
+    whole, learnt = written(asked, said)
+    assert whole.count("<end>") == 2
+    assert learnt == ["yes <unk> <unk> <unk> no <end>"]
+    assert written(asked, ASKED)[1] == ["yes <end>"]
+    assert written(MARKED, said) is None, "without a prompt for an answer its beginning is not found: nothing of it is learnt"
 
 
 def test_a_template_that_writes_earlier_answers_otherwise_is_refused_for_several(written: Any) -> None:

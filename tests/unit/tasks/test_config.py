@@ -7,6 +7,7 @@ import huggingface_hub
 import pytest
 
 from heliostat.commands.tiny import write_model
+from heliostat.core.family import build
 from heliostat.tasks import config
 from heliostat.tasks.config import ModelConfig
 
@@ -141,3 +142,11 @@ def test_an_adapted_model_is_what_made_it_and_not_its_files(folder):
     assert made.folder() == folder
     assert made.model_copy(update={"layers": 1}).layers == 1
     assert config.Adapted(path=str(folder), made_by="other", layers=2).identity() != made.identity()
+
+
+@pytest.mark.parametrize("task", ["text_classification", "token_classification", "text_regression", "masked_lm"])
+@pytest.mark.parametrize(("kind", "wrong"), [("fnet", 1), ("xlnet", 1), ("bert", 0)])
+def test_a_model_that_mixes_padding_into_its_answers_is_refused(tmp_path, task, kind, wrong):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "max_position_embeddings": 512}))
+    found = [told for told in build("tasks", task).problems(ModelConfig(path=str(tmp_path))) if "is filled up" in told]
+    assert len(found) == wrong

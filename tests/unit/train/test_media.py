@@ -11,6 +11,7 @@ from transformers import pipeline
 
 from contracts.media_samples import COLOURS, RATE, TONES, hearing, picture, pixels, recording, seeing, wave
 from heliostat.core import seeds
+from heliostat.core.errors import UserError
 from heliostat.engine import streams
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.predict import Embed, EmbedRows, Time
@@ -38,10 +39,18 @@ def made(task, label, rng):
 
 @pytest.fixture(scope="module", params=list(KINDS))
 def ground(request, tmp_path_factory):
+    return ground_of(request.param, tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="module")
+def seen_by_resnet(tmp_path_factory):
+    return ground_of("resnet", tmp_path_factory.mktemp("media"))
+
+
+def ground_of(kind, folder):
     """`model`, `task`, `labels`, and prepared rows `train` and `valid` with the file of the latter."""
-    folder = tmp_path_factory.mktemp("media")
-    task, write, labels = KINDS[request.param]
-    model = write(folder / "model", request.param)
+    task, write, labels = KINDS[kind]
+    model = write(folder / "model", kind)
 
     def prepared(name, rows):
         rng = seeds.rng(1, "test", name)
@@ -55,7 +64,7 @@ def ground(request, tmp_path_factory):
         return streams.prepare(folder / "rows", files, function, identity=name, map_pieces=lambda pieces, work: map(work, pieces))
 
     return SimpleNamespace(
-        kind=request.param, model=model, task=task, labels=labels, train=prepared("train", 36), valid=prepared("valid", 12), folder=folder
+        kind=kind, model=model, task=task, labels=labels, train=prepared("train", 36), valid=prepared("valid", 12), folder=folder
     )
 
 
@@ -146,3 +155,16 @@ def test_prepared_rows_are_small_and_can_be_put_together(ground):
     if ground.kind == "masked waves":
         assert len(np.unique(train.lengths_N)) > 1, "rows of like lengths are predicted together"
     assert torch.get_num_threads() == 1
+
+
+WITHOUT = {
+    "regularizer": r"train\.regularizer: it moves .* Use r_drop",
+    "gradient_checkpointing": r"train\.gradient_checkpointing: .* Leave it out",
+}
+
+
+@pytest.mark.parametrize("setting", WITHOUT)
+def test_what_a_model_has_no_place_for_is_refused(setting, worker, tmp_path, seen_by_resnet):
+    given = fields(seen_by_resnet, tmp_path / "training", **{setting: {"regularizer": "fgm"}.get(setting, True)})
+    with pytest.raises(UserError, match=WITHOUT[setting]):
+        Train(**given, until=1).perform(worker())

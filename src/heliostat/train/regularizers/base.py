@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from heliostat.core.errors import UserError
 from heliostat.core.family import Member
 
 
@@ -38,8 +39,16 @@ class Shifted:
     def __init__(self, module: Any):
         whole = module.get_base_model() if hasattr(module, "get_base_model") else module
         two = getattr(getattr(whole, "config", None), "is_encoder_decoder", False)  # what both sides share is called by neither
-        self.embeddings = (whole.get_encoder() if two else whole).get_input_embeddings()
+        self.kind = type(whole).__name__
+        try:
+            self.embeddings = (whole.get_encoder() if two else whole).get_input_embeddings()
+        except (NotImplementedError, AttributeError):
+            raise self._none() from None
         self.delta: Any = None
+
+    def _none(self) -> UserError:
+        told = f"it moves what a model's input embeddings give, and {self.kind} has none that give one tensor"
+        return UserError(f"train.regularizer: {told}. Use r_drop, or none.")
 
     @contextmanager
     def by(self, delta: Any) -> Iterator[Shifted]:
@@ -47,6 +56,8 @@ class Shifted:
         import torch
 
         def move(_module: Any, _inputs: Any, output: Any) -> Any:
+            if not isinstance(output, torch.Tensor):
+                raise self._none()
             if self.delta is None:
                 self.delta = torch.zeros_like(output, requires_grad=True)
             return output + self.delta
@@ -57,6 +68,8 @@ class Shifted:
             yield self
         finally:
             hook.remove()
+        if self.delta is None:
+            raise self._none()  # they were never asked
 
 
 def gradient(loss: Any, delta: Any) -> Any:

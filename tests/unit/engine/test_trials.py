@@ -283,16 +283,23 @@ def test_a_healthy_gang_stays_when_another_one_loses_its_node(monkeypatch):
     def losing(references, **given):
         looks.append(len(references))
         if len(looks) == 6:
-            lost, _ = given_to[id(references[-1])]
+            lost = next(gang for gang in gangs if gang is not given_to[id(references[0])][0])
             engine.rooms, engine.lost = deque([1]), [lost]
             for reference in references:
                 reference.reply = CLOSED if given_to[id(reference)][0] is lost else reference.reply
             return [], references
         return wait(references, **given)
 
+    def stranded():
+        found, engine.lost = engine.lost, []
+        if found:
+            monkeypatch.setattr(trials, "LOOK_EVERY_S", 0.3)
+        return found
+
     for gang in gangs:
         gang.order = partial(noted, gang, gang.order)
     monkeypatch.setattr(ray, "wait", losing)
+    monkeypatch.setattr(engine, "stranded", stranded)
     told = sweep([Job(n, 0) for n in range(12)], engine)
     assert sorted(job.trial for job, _ in told) == list(range(12))
     assert len(engine.released) == 1

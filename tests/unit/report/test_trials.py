@@ -40,6 +40,12 @@ def test_epochs_saved_by_stopping(full):
     assert epochs_spent(full.sweep, full) == (12.5, 24.0)
 
 
+def test_epochs_saved_where_trials_differ_in_length(full):
+    trials = [t.model_copy(update={"settings": {**t.settings, "train.epochs": 1 + t.number % 3}}) for t in full.sweep.trials]
+    sweep = full.sweep.model_copy(update={"trials": tuple(trials)})
+    assert epochs_spent(sweep, full) == (12.5, float(sum(1 + t.number % 3 for t in trials)))
+
+
 def test_log_scale_is_seen_in_the_values_or_read_from_the_config(full):
     assert is_logarithmic([1e-5, 3e-5, 1e-4, 1e-3])
     assert not is_logarithmic([0.01, 0.3, 0.5, 0.7, 0.99])

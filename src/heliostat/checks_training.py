@@ -81,7 +81,7 @@ def _four_bits(layout: Layout) -> list[str]:
     if layout.gpus_per_worker == 0 or layout.parts_weights():
         found.append("train.adapter.base_bits: weights of 4 bits need a GPU and zero 0, 1 or 2. Leave it out, or choose another layout.")
     if find_spec("bitsandbytes") is None:
-        found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install bitsandbytes")
+        found.append("train.adapter.base_bits: bitsandbytes is not installed: pip install 'heliostat[four_bits]'")
     return found
 
 

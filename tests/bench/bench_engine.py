@@ -96,6 +96,18 @@ def test_engine_frozen_layers(tmp_path: Path) -> None:
     figure("engine.frozen", found, None, None, against, interval=interval_of_median(found))
 
 
+def test_engine_masked_lm(tmp_path: Path) -> None:
+    """Updates of continued pretraining: the vocabulary's logits at every place over those at the words to tell."""
+    with Engine(Layout(), tmp_path) as engine:
+        fields = ground(engine, tmp_path, "task={use: masked_lm, max_tokens: 64}", "report.gates=[]")
+        told = engine.perform(races.WordsAlone(**fields, until=STEPS, resumable=False, pairs=PAIRS, steps=STEPS)).value
+    same(told["losses"], 1e-3)
+    found = ratios(told["everywhere"], told["alone"])
+    assert len(found) == PAIRS
+    against = f"logits at every place, MiniLM 6 layers, 8 rows of 64 tokens, {sum(told['everywhere']) / PAIRS / STEPS:.3f} s an update"
+    figure("engine.masked_lm", found, None, None, against, interval=interval_of_median(found))
+
+
 def test_engine_report(tmp_path: Path) -> None:
     """The rate with every step told over the rate with none told, on two layers, where a step is short."""
     with Engine(Layout(), tmp_path) as engine:

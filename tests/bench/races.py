@@ -249,3 +249,33 @@ class Told(Train):
         module.EVENTS_EVERY_S = every
         session.close()
         return {"telling": telling[1:], "silent": silent[1:]}
+
+
+class WordsAlone(Train):
+    """Blocks of `steps` updates of masked_lm, with the vocabulary's logits at the words to tell alone and at every place, in turns."""
+
+    pairs: int
+    steps: int
+
+    def perform(self, worker: Any) -> dict[str, Any]:
+        from heliostat.tasks import masked_lm
+        from heliostat.train.session import Session
+
+        alone, everywhere = masked_lm._told_alone, lambda module, batch: nullcontext([])
+        sides: dict[str, tuple[Any, Any, list[float]]] = {
+            name: (Session(self.model_copy(update={"key": name}), worker), way, [])
+            for name, way in (("alone", alone), ("everywhere", everywhere))
+        }
+        losses = []
+        for pair in range(self.pairs + 1):
+            until, block = (pair + 1) * self.steps, []
+            for session, way, seconds in sides.values():
+                masked_lm._told_alone = way
+                began = time.perf_counter()
+                block.append([done.loss for done in session.updates(session.order.model_copy(update={"until": until}))])
+                seconds.append(time.perf_counter() - began)
+            losses += list(zip(*block, strict=True))
+        masked_lm._told_alone = alone
+        for session, _, _ in sides.values():
+            session.close()
+        return {name: seconds[1:] for name, (_, _, seconds) in sides.items()} | {"losses": losses}

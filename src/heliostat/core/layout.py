@@ -45,7 +45,7 @@ class Layout(Settings):
     """Keep optimiser states in CPU memory (ZeRO 1 to 3, needs a GPU); with "parameters" the weights too, but for those that are computed
     with (ZeRO 3): the whole model is on the GPU when a training begins, and then no more."""
     compile: bool = False
-    """Compile the layers of the model for the GPU (torch.compile): the first updates take some seconds longer, and the others less time each.
+    """Compile the layers of the model for the GPU (torch.compile): the first updates take longer, and the others less time each.
     Not where ZeRO 3 parts the weights."""
     micro_batch: int | None = Field(None, ge=1)
     """Rows per worker and forward pass; None lets the whole share of the global batch go at once. What does not fit into memory is

@@ -53,6 +53,13 @@ def inputs(batch: dict[str, Any]) -> dict[str, Any]:
     return {name: batch[name] for name in INPUTS if name in batch}
 
 
+def plain(module: Any) -> Any:
+    """The model inside engines and adapters."""
+    while hasattr(module, "module"):
+        module = module.module
+    return module.get_base_model() if hasattr(module, "get_base_model") else module
+
+
 def mean_pooled(module: Any, batch: dict[str, Any]) -> Any:
     """Unit vectors [B, width]: the mean of the encoder's last hidden states."""
     import torch

@@ -227,7 +227,7 @@ class CausalLm(Base):
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
         """[B, K, V]: where nothing is learnt the vocabulary's logits are not worked out, when the model can leave them out."""
         given = {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
-        kind: Any = type(_plain(module))
+        kind: Any = type(_text.plain(module))
         if _leaves_out(kind):
             return module(**given, use_cache=False, logits_to_keep=batch["kept"]).logits
         return module(**given, use_cache=False).logits[:, batch["kept"]]
@@ -295,13 +295,6 @@ def _texts(texts: list[str], processor: Any) -> list[_chat.Tokens]:
 @lru_cache(maxsize=4)
 def _writer(processor: Any, system: str | None, turns: Any) -> _chat.Writer:
     return _chat.Writer(processor, system, turns)
-
-
-def _plain(module: Any) -> Any:
-    """The model inside engines and adapters."""
-    while hasattr(module, "module"):
-        module = module.module
-    return module.get_base_model() if hasattr(module, "get_base_model") else module
 
 
 @lru_cache(maxsize=16)

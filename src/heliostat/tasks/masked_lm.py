@@ -7,7 +7,8 @@ is stands for those of its row that are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
@@ -157,13 +158,11 @@ class MaskedLm(Base):
         return batch
 
     def logits(self, module: Any, batch: dict[str, Any]) -> Any:
-        """[B, K, V]."""
-        import torch
-
+        """[B, K, V]: of most architectures the vocabulary's logits are worked out at the places to tell alone."""
         positions = {"position_ids": batch["position_ids"]} if "position_ids" in batch else {}
-        logits_BTV = module(**_text.inputs(batch), **positions).logits
-        rows_B1 = torch.arange(len(logits_BTV), device=logits_BTV.device)[:, None]
-        return logits_BTV[rows_B1, batch["places"]]
+        with _told_alone(_text.plain(module), batch) as asked:
+            found = module(**_text.inputs(batch), **positions).logits
+        return found if asked else _at(batch["places"], found)
 
     def units(self, logits: Any, batch: dict[str, Any]) -> dict[str, Any]:
         return _likelihood.units(logits, batch)
@@ -173,6 +172,33 @@ class MaskedLm(Base):
 
     def embed(self, module: Any, batch: dict[str, Any]) -> Any:
         return _text.mean_pooled(module, batch | {"input_ids": batch["whole_ids"]})
+
+
+@contextmanager
+def _told_alone(module: Any, batch: dict[str, Any]) -> Iterator[list[Any]]:
+    """What predicts words is given the places to tell alone; the list has an entry once it was. A few work their logits out otherwise."""
+    asked: list[Any] = []
+
+    def choose(_head: Any, given: tuple[Any, ...]) -> Any:
+        if len(given) != 1 or given[0].shape[:-1] != batch["input_ids"].shape:
+            return None
+        asked.append(True)
+        return _at(batch["places"], given[0])
+
+    head = module.get_output_embeddings()
+    hook = head.register_forward_pre_hook(choose) if head is not None else None
+    try:
+        yield asked
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _at(places_BK: Any, values_BTD: Any) -> Any:
+    """[B, K, D]."""
+    import torch
+
+    return values_BTD[torch.arange(len(places_BK), device=places_BK.device)[:, None], places_BK]
 
 
 def no_mask(model: str) -> str:

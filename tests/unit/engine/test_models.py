@@ -7,7 +7,7 @@ import transformers
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, ModernBertConfig, ModernBertForSequenceClassification
 
 from heliostat.core.errors import RunFailed, UserError
-from heliostat.engine.models import Store, count, draw_missing, export, freeze, keep_spread, open_model, set_dropout, spread
+from heliostat.engine.models import Store, compile_layers, count, draw_missing, export, freeze, keep_spread, open_model, set_dropout, spread
 from heliostat.engine.orders import ModelSource
 from heliostat.tasks.text_classification import TextClassification
 
@@ -221,3 +221,21 @@ def test_layers_that_are_kept_in_parts_are_no_layers(kind):
         freeze(module, 1)
     freeze(module, ["attentions.0.*"])
     assert not module.attentions[0].q_lin.weight.requires_grad
+
+
+def test_layers_are_compiled_in_place_and_weights_keep_their_names(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, *options: compiled.append(part))
+    module = tiny_bert(layers=3)
+    names = list(module.state_dict())
+    compile_layers(module)
+    assert compiled == list(module.bert.encoder.layer)
+    assert list(module.state_dict()) == names
+
+
+def test_a_model_without_repeated_layers_is_compiled_as_a_whole(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, *options: compiled.append(part))
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    compile_layers(module)
+    assert compiled == [module]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import AutoTokenizer
 
 from heliostat.commands.tiny import PLAIN, THEMES, write_model
@@ -16,6 +17,7 @@ from heliostat.core import family, seeds
 from heliostat.core.errors import UserError
 from heliostat.engine.models import draw_missing
 from heliostat.tasks.config import ModelConfig
+from heliostat.tasks.masked_lm import MaskedLm
 from heliostat.tasks.text_classification import TextClassification
 
 WORDS = [*PLAIN, *(word for theme in THEMES.values() for word in theme)]
@@ -245,3 +247,34 @@ def test_a_decoder_and_a_metric_of_whole_texts_are_refused(tmp_path: Path, folde
     (tmp_path / "decoder" / "config.json").write_text(json.dumps(facts | {"architectures": ["LlamaForCausalLM"]}))
     assert "use causal_lm" in task().problems(ModelConfig(path=str(tmp_path / "decoder")))[0]
     assert "bits_per_byte" in task(also=["bits_per_byte"]).problems(ModelConfig(path=str(folder)))[0]
+
+
+ALONE = ("Bert", "Roberta", "XLMRoberta", "DistilBert", "Electra", "Albert", "DebertaV2", "ModernBert", "MPNet", "XLM")
+HEADS = {**dict.fromkeys(ALONE, True), "MobileBert": False}
+"""Architectures, and whether their word predictor can be given some places alone."""
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_logits_at_the_places_to_tell_are_those_of_the_whole_text(kind: str) -> None:
+    small = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    own = {
+        "Albert": {"embedding_size": 8},
+        "DistilBert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+        "XLM": {"emb_dim": 16},
+    }
+    other = {"MobileBert": {"embedding_size": 16, "intra_bottleneck_size": 16}, "ModernBert": {"pad_token_id": 0, "cls_token_id": 1}}
+    settings = small | own.get(kind, {}) | other.get(kind, {})
+    torch.manual_seed(3)
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    module = transformers.AutoModelForMaskedLM.from_config(config, attn_implementation="eager").eval()
+    ids_BT = torch.randint(5, 40, (3, 7))
+    batch = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT), "places": torch.tensor([[0, 4], [2, 6], [1, 0]])}
+    asked: list[int] = []
+    hook = module.get_output_embeddings().register_forward_hook(lambda head, given, out: asked.append(out.shape[1]))
+    with torch.no_grad():
+        found = MaskedLm().logits(module, batch)
+        whole = module(**{name: batch[name] for name in ("input_ids", "attention_mask")}).logits
+    hook.remove()
+    assert torch.allclose(found, whole[torch.arange(3)[:, None], batch["places"]], atol=1e-5)
+    assert (asked[:1] == [2]) is HEADS[kind]
+    assert not module.get_output_embeddings()._forward_pre_hooks

@@ -70,6 +70,16 @@ def test_what_cpu_memory_is_to_hold_needs_a_gpu_and_a_stage(tiny_config: Path, l
     assert problems(run, Layout(address="auto", **{**layout, "zero": "auto", "gpus_per_worker": 1})) == []
 
 
+def test_layers_are_compiled_for_a_gpu_alone(tiny_config: Path) -> None:
+    from heliostat.checks import problems
+    from heliostat.config import read_config
+    from heliostat.core.layout import Layout
+
+    run = read_config(tiny_config)
+    assert problems(run, Layout(compile=True)) == ["layout.compile: layers are compiled for a GPU, and this layout has none. Leave it out."]
+    assert problems(run, Layout(address="auto", compile=True, gpus_per_worker=1)) == []
+
+
 @pytest.mark.parametrize(("workers", "share", "instead"), [(1, 1.5, 1), (1, 2, 2), (2, 2, 4), (2, 1.5, 3)])
 def test_a_worker_has_one_gpu(tiny_config: Path, workers: int, share: float, instead: int) -> None:
     from heliostat.checks import problems

@@ -499,3 +499,27 @@ def test_a_training_whose_updates_overflowed_is_none(ground, worker, tmp_path, o
     Train(**fields(ground, tmp_path), until=4).perform(worker())  # a scale may be searched for at the beginning
     with pytest.raises(Diverged, match="5 of 8 updates were not made, for their gradients overflow in fp32"):
         Train(**fields(ground, tmp_path / "whole"), until=TOTAL).perform(worker())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_layers_train_validate_go_on_and_are_exported_as_others_are(ground, worker, tmp_path, monkeypatch, precision):
+    compiled, real = [], torch.nn.Module.compile
+
+    def traced(part):
+        """Traced as for a GPU, without a compiler."""
+        compiled.append(part)
+        real(part, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    given = {"dropout": 0.0, "precision": precision}
+    Train(**fields(ground, tmp_path / "plain", **given), until=TOTAL).perform(worker())
+    assert not compiled
+    for until in (TOTAL // 2, TOTAL):
+        Train(**fields(ground, tmp_path / "compiled", **given), compiled=True, until=until).perform(worker())
+    assert len(compiled) == 4, "two layers, opened twice"
+    plain, other = reached(tmp_path / "plain"), reached(tmp_path / "compiled")
+    assert [point["loss"] for point in other[0]["curve"]] == pytest.approx([point["loss"] for point in plain[0]["curve"]], rel=1e-4)
+    assert plain[1].keys() == other[1].keys()
+    gang = worker()
+    facts = Export(**fields(ground, tmp_path / "compiled", **given), compiled=True, out=tmp_path / "model").perform(gang)
+    assert facts["largest_logit_gap"] < 1e-3

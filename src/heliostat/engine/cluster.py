@@ -121,6 +121,23 @@ def alive_nodes() -> set[str]:
     return {n["NodeID"] for n in ray.nodes() if n["Alive"]}
 
 
+def free_on_nodes() -> list[dict[str, float]]:
+    """What is free on each node that is up."""
+    from ray._private.state import available_resources_per_node
+
+    return list(available_resources_per_node().values())
+
+
+def holds(free: list[dict[str, float]], worker: dict[str, float]) -> bool:
+    """Whether one more worker, which takes so much, fits on one of these nodes and leaves some node the CPUs of a data task."""
+    for node in free:
+        if all(node.get(resource, 0.0) >= amount for resource, amount in worker.items()):
+            left = [each.get("CPU", 0.0) - (worker.get("CPU", 0.0) if each is node else 0.0) for each in free]
+            if max(left) >= DATA_CPUS:
+                return True
+    return False
+
+
 def room(layout: Layout) -> int:
     """Gangs that fit the cluster as it is now, at most those the layout asks for; 0 when not even one does."""
     import ray

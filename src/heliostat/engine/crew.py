@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from heliostat.core.layout import Layout
 from heliostat.engine import failures, worker
-from heliostat.engine.cluster import alive_nodes
 from heliostat.engine.pulse import OPENING_S
 from heliostat.engine.restarts import Restarts
 
@@ -38,6 +38,8 @@ LOOK_EVERY_S = 0.5
 """How often Ray Train looks whether the workers are well, or have left."""
 ROOM_S = 5.0
 """How long a group that may be narrower waits for room: what the cluster had when its width was chosen may be gone."""
+ANSWER_S = 5.0
+"""How long it is waited for what Ray has reserved; then it is asked again."""
 GOODBYE_S = 30.0
 """What workers that leave have to take their process group apart."""
 
@@ -84,8 +86,10 @@ class Crew(DataParallelTrainer):
         super().__init__(work, **of_trainer)
         self.drained = drained
 
-    def _initialize_and_run_controller(self, **of_controller: Any) -> Any:
-        controller = Controller(**of_controller)
+    def _initialize_and_run_controller(self, *, scaling_policy: Any, **rest: Any) -> Any:
+        if isinstance(scaling_policy, ElasticScalingPolicy):
+            scaling_policy = Room(self.scaling_config)
+        controller = Controller(scaling_policy=scaling_policy, **rest)
         if not self.drained:
             controller.watch_no_node()
         asyncio.run(controller.run())
@@ -101,12 +105,9 @@ class Crew(DataParallelTrainer):
 class Controller(TrainController):
     """Ray Train's controller, which looks more often whether its workers have left."""
 
-    def __init__(self, *, scaling_policy: Any, **rest: Any):
-        super().__init__(scaling_policy=scaling_policy, **rest)
+    def __init__(self, **of_controller: Any):
+        super().__init__(**of_controller)
         self._health_check_interval_s = LOOK_EVERY_S
-        if isinstance(scaling_policy, ElasticScalingPolicy):
-            count = scaling_policy._count_possible_workers
-            scaling_policy._count_possible_workers = lambda reserved: count(_on_nodes_that_are_up(reserved))
 
     def watch_no_node(self) -> None:
         """Start no process that watches for nodes that are drained."""
@@ -114,17 +115,26 @@ class Controller(TrainController):
         self._worker_group_callbacks_to_propagate = [each for each in callbacks if not isinstance(each, PreemptionCallback)]
 
 
+class Room(ElasticScalingPolicy):
+    """Ray Train's width of a group, by the nodes of now: it would count on those of up to a minute ago, gone ones and no new ones."""
+
+    def _get_reserved_resources(self) -> dict[str, Any] | None:
+        now = time.monotonic()
+        if now - self._latest_reserved_resources_query_time >= self.GET_RESERVED_RESOURCES_INTERVAL_S:  # type: ignore[has-type]
+            asked = self._autoscaling_coordinator.get_reserved_resources.remote(self._requester_id, recompute=True)
+            try:
+                self._latest_reserved_resources = ray.get(asked, timeout=ANSWER_S)
+            except ray.exceptions.RayError:
+                self._latest_reserved_resources = None
+            self._latest_reserved_resources_query_time = time.monotonic()
+        return self._latest_reserved_resources
+
+
 class NoData(WorkerGroupCallback):
     """Workers read their rows from files."""
 
     def before_init_train_context(self, workers: list[Any]) -> dict[str, list[None]]:
         return {"dataset_shard_provider": [None] * len(workers)}
-
-
-def _on_nodes_that_are_up(reserved: dict[str, Any]) -> dict[str, Any]:
-    """What Ray has reserved, without the nodes that it still counts on for up to a minute after they have gone."""
-    up = alive_nodes()
-    return {node: resources for node, resources in reserved.items() if node in up}
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 
 from heliostat.core.layout import Layout
-from heliostat.engine.cluster import DATA_CPUS, give_back
+from heliostat.engine.cluster import give_back
 from heliostat.engine.mailbox import About, open_mailbox
 from heliostat.engine.orders import Order, Reply
 
@@ -41,7 +41,7 @@ class Gang:
     def start(self) -> Gang:
         """Start the workers in the background; orders may be given at once and wait until they are up."""
         self.most = self.most or self.layout.workers
-        needs = {"CPU": self.layout.cpus_per_worker + DATA_CPUS, "GPU": self.layout.gpus_per_worker} if self.layout.is_elastic() else {}
+        needs = {"CPU": self.layout.cpus_per_worker, "GPU": self.layout.gpus_per_worker} if self.layout.is_elastic() else {}
         self.mailbox = open_mailbox(About(self.name, str(self.log_folder), self.layout.hang_s, self.most, tuple(needs.items())))
         self._work = self.mailbox.hold.remote(partial(_work, self.name, self.layout, self.log_folder, self.most))
         return self

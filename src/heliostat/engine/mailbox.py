@@ -16,6 +16,7 @@ from typing import Any
 import ray
 
 from heliostat.engine import failures
+from heliostat.engine.cluster import alive_nodes, free_on_nodes, holds
 from heliostat.engine.orders import Reply
 
 MAX_EVENTS = 10_000
@@ -43,7 +44,7 @@ class About:
     most: int = 1
     """Workers it may have; with fewer of them it grows, between two orders, when a node has come or there was room all along."""
     needs: tuple[tuple[str, float], ...] = ()
-    """What another worker takes, and what else is to stay free: resource and amount."""
+    """What another worker takes: resource and amount. Empty when it is not to grow into room that was there all along."""
 
 
 @dataclass
@@ -60,11 +61,6 @@ class Given:
     seconds: float = 0.0
     """Time that failed tries took."""
     notes: tuple[str, ...] = ()
-
-
-def alive_nodes() -> set[str]:
-    """Ids of the nodes that are up."""
-    return {n["NodeID"] for n in ray.nodes() if n["Alive"]}
 
 
 class Mailbox:
@@ -92,12 +88,12 @@ class Mailbox:
         self.known: set[str] = set()
         """Nodes that were up when this life began."""
         self.growing = False
-        self.tried: set[str] | None = None
-        """The nodes on which it grew, or tried to, for there was room: it is not tried twice."""
+        self.tried = False
+        """It came back because there was room, and that has been there ever since: it is not tried twice."""
         self.closed: str | None = None
         self.kill: Callable[[Any], Any] = ray.kill
         self.nodes: Callable[[], set[str]] = alive_nodes
-        self.free: Callable[[], dict[str, float]] = ray.available_resources
+        self.free: Callable[[], list[dict[str, float]]] = free_on_nodes
         self._looking: asyncio.Task[None] | None = None
 
     async def hold(self, work: Callable[[Any], str]) -> None:
@@ -258,13 +254,11 @@ class Mailbox:
         nodes = await self._on_a_thread(self.nodes)
         if nodes - self.known:
             return "a node has come"
-        if not self.about.needs or nodes == self.tried:
+        if not self.about.needs:
             return None
-        free = await self._on_a_thread(self.free)
-        if any(free.get(resource, 0.0) < amount for resource, amount in self.about.needs):
-            return None
-        self.tried = nodes  # what is free may lie on several nodes: if it does not come back wider, it does not try again
-        return "there is room"
+        room = holds(await self._on_a_thread(self.free), dict(self.about.needs))
+        again, self.tried = room and self.tried, room  # others may want it too: if it does not come back wider, it does not try again
+        return "there is room" if room and not again else None
 
     async def _look_on(self) -> None:
         while self.closed is None:

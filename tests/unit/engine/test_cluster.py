@@ -28,6 +28,21 @@ def test_a_cpu_is_left_for_data_tasks(nodes):
     assert cluster.widest(Layout(workers=2)) == 2
 
 
+@pytest.mark.parametrize(
+    ("free", "fits"),
+    [([2], True), ([1], False), ([1, 1], True), ([0.5, 0.5, 1], False), ([3, 0], True), ([], False), ([0, 1], False)],
+)
+def test_one_more_worker_fits_on_one_node_and_leaves_a_cpu_on_some(free, fits):
+    assert cluster.holds([{"CPU": float(cpus)} if cpus else {} for cpus in free], {"CPU": 1.0, "GPU": 0.0}) is fits
+
+
+def test_room_for_one_more_worker_is_a_gpu_too():
+    cpus, gpu = {"CPU": 8.0}, {"CPU": 1.0, "GPU": 1.0}
+    assert not cluster.holds([cpus], {"CPU": 1.0, "GPU": 1.0})
+    assert not cluster.holds([gpu], {"CPU": 1.0, "GPU": 1.0})
+    assert cluster.holds([cpus, gpu], {"CPU": 1.0, "GPU": 1.0})
+
+
 def test_wherever_workers_stand_one_node_can_run_a_data_task(nodes):
     nodes(2, 2, 2)
     assert cluster.widest(Layout(cpus_per_worker=1.5)) == 2  # three would leave half a CPU on each

@@ -1,5 +1,6 @@
 """The Ray Train run behind a gang: what is left of Ray Train's own parts, and what takes the place of others."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -85,11 +86,35 @@ def test_an_elastic_layout_gives_a_range_and_leaves_ray_trains_own_resizing_off(
     assert elastic.elastic_resize_monitor_interval_s == float("inf")
 
 
-def test_a_group_is_as_wide_as_what_is_left(monkeypatch):
-    """Ray counts on the room of a node for up to a minute after it has gone, and would wait for it."""
-    monkeypatch.setattr(crew, "alive_nodes", lambda: {"here"})
-    policy = ElasticScalingPolicy(ScalingConfig(num_workers=(1, 4), resources_per_worker={"CPU": 1}))
-    monkeypatch.setattr(crew.TrainController, "__init__", lambda self, **given: None)
-    crew.Controller(scaling_policy=policy)
-    assert policy._count_possible_workers({"here": {"CPU": 2.0}, "gone": {"CPU": 8.0}}) == 2
-    assert policy._count_possible_workers({"gone": {"CPU": 8.0}}) == 0
+class Coordinator:
+    """Ray's, which looks at the cluster's nodes only now and then, unless it is asked to."""
+
+    def __init__(self, nodes):
+        self.asked, self.get_reserved_resources = 0, SimpleNamespace(remote=self.tell)
+        self.seen, self.nodes = {}, nodes
+
+    def tell(self, requester, recompute=False):
+        self.asked += 1
+        self.seen = dict(self.nodes) if recompute else self.seen
+        return self.seen
+
+
+def test_a_group_is_as_wide_as_the_cluster_is_now(monkeypatch):
+    """Ray counts on a node for up to a minute after it has gone, and on a new one after as long."""
+    policies = []
+    monkeypatch.setattr(crew.TrainController, "__init__", lambda self, scaling_policy: policies.append(scaling_policy))
+    monkeypatch.setattr(crew.Controller, "run", lambda self: asyncio.sleep(0))
+    monkeypatch.setattr(crew.Controller, "get_result", lambda self: None)
+    wide = ScalingConfig(num_workers=(1, 4), resources_per_worker={"CPU": 1})
+    crew.Crew(lambda: None, drained=True, scaling_config=wide)._initialize_and_run_controller(scaling_policy=ElasticScalingPolicy(wide))
+    (policy,), nodes = policies, {"here": {"CPU": 1.0}, "gone": {"CPU": 8.0}}
+    coordinator = Coordinator(nodes)
+    policy._coordinator_client = SimpleNamespace(_autoscaling_coordinator=coordinator, maybe_send_resource_request=lambda *given: None)
+    monkeypatch.setattr(crew.ray, "get", lambda asked, timeout: asked)
+    del nodes["gone"]
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 1
+    nodes["come"] = {"CPU": 2.0}
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 1, "it is asked once a second at most"
+    assert coordinator.asked == 1
+    policy._latest_reserved_resources_query_time = float("-inf")
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 3

@@ -325,11 +325,11 @@ def test_a_narrow_gang_grows_between_orders_when_a_node_has_come():
 
 def test_a_gang_that_came_up_narrow_grows_once_when_there_is_room_after_all():
     async def story(box):
-        box.free = lambda: {"CPU": 1.0}
+        box.free = lambda: [{"CPU": 1.0}]
         (giving,) = await given(box, Work())
         await box.look(box.moved)
         assert not box.growing  # one CPU stays free for data tasks
-        box.free = lambda: {"CPU": 2.0}
+        box.free = lambda: [{"CPU": 1.0}, {"CPU": 1.0}]
         await box.look(box.moved)
         assert box.growing
         assert "there is room" in (await box.drain())[-1]["text"]
@@ -342,11 +342,17 @@ def test_a_gang_that_came_up_narrow_grows_once_when_there_is_room_after_all():
         await taken_again(box)
         await box.look(box.moved)
         assert not box.growing  # it came back as narrow as before
+        box.free = lambda: [{"CPU": 1.0}]
+        await box.look(box.moved)
+        box.free = lambda: [{"CPU": 2.0}]
+        await box.look(box.moved)
+        assert box.growing  # that room had gone, and has come again
+        box.growing = False
         box.nodes = lambda: {"a", "b"}
         await box.look(box.moved)
         assert box.growing
 
-    run(story, About(most=2, needs=(("CPU", 2.0), ("GPU", 0.0))))
+    run(story, About(most=2, needs=(("CPU", 1.0), ("GPU", 0.0))))
 
 
 def test_a_gang_is_up_when_all_of_its_group_is():

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 
 import pytest
+from ray._private.state import actors
 
 from heliostat.commands.tiny import write_project
 from heliostat.config import read_config
@@ -15,7 +16,7 @@ from heliostat.core.progress import Progress
 from heliostat.core.workspace import Context, Workspace
 from heliostat.corpus.stage import build
 from heliostat.engine import trials
-from heliostat.engine.cluster import leftovers
+from heliostat.engine.cluster import OF_DATA, leftovers
 from heliostat.tune.config import TuneConfig
 from heliostat.tune.stage import sweep
 
@@ -114,6 +115,12 @@ def test_trials_of_two_workers_are_swept_alike(swept):
     done = swept(workers=2, trials=3, scheduler={"use": "asha", "eta": 2, "first": 0.5})
     assert len(done.trials) == 3
     assert done.finalists[0].path.exists()
+
+
+def test_a_gang_is_its_mailbox_and_its_workers(swept):
+    swept(trials=1)
+    told = {actor["ActorClassName"] for actor in actors().values()}
+    assert {"Mailbox", "RayTrainWorker"} <= told <= {"Mailbox", "RayTrainWorker", *OF_DATA}
 
 
 def test_nothing_is_left_of_the_gangs(engines):

@@ -1,8 +1,8 @@
 """The Ray Train run of a gang, with Ray Train's controller in the process of the gang's mailbox.
 
 `TorchTrainer.fit()` would start one process after the other: a controller, which imports torch as well, one that frees what a controller
-that died had reserved (a gang's driver does: `Gang.close`), one that hands out data sets, of which a gang has none. Every gang of a run
-would wait for them.
+that died had reserved (a gang's driver does: `Gang.close`), one that hands out data sets, of which a gang has none, one where workers meet
+that report to it. Every gang of a run would wait for them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VA
 from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.scaling_policy.elastic import ElasticScalingPolicy
+from ray.train.v2._internal.execution.worker_group import state, worker_group
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from heliostat.core.layout import Layout
@@ -92,6 +93,7 @@ class Crew(DataParallelTrainer):
         controller = Controller(scaling_policy=scaling_policy, **rest)
         if not self.drained:
             controller.watch_no_node()
+        NoMeeting.instead()
         asyncio.run(controller.run())
         return controller.get_result()
 
@@ -128,6 +130,28 @@ class Room(ElasticScalingPolicy):
                 self._latest_reserved_resources = None
             self._latest_reserved_resources_query_time = time.monotonic()
         return self._latest_reserved_resources
+
+
+class NoMeeting:
+    """In place of the actor where workers meet that report to Ray Train: ours report to their mailbox."""
+
+    @classmethod
+    def instead(cls) -> None:
+        """From now on, in this process."""
+        worker_group.SynchronizationActor = cls
+        state._shutdown_sync_actor = cls.shut_down
+
+    @classmethod
+    def options(cls, **of_actor: Any) -> type[NoMeeting]:
+        return cls
+
+    @classmethod
+    def remote(cls, **given: Any) -> NoMeeting:
+        return cls()
+
+    @staticmethod
+    def shut_down(of_group: Any) -> None:
+        """There is no process to end."""
 
 
 class NoData(WorkerGroupCallback):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import fnmatch
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,18 @@ def raw_logits(task: Any, module: Any, batch: dict[str, Any]) -> np.ndarray:
         return task.logits(module, batch).float().numpy()
 
 
+@contextmanager
+def _wrapped_in_nothing() -> Iterator[None]:
+    """The model to be saved is known to be no DeepSpeed engine: accelerate would import DeepSpeed, for half a second or more, to see."""
+    from accelerate.utils import other
+
+    asks, other.is_deepspeed_available = other.is_deepspeed_available, lambda: False
+    try:
+        yield
+    finally:
+        other.is_deepspeed_available = asks
+
+
 Probe = tuple[dict[str, Any], np.ndarray]
 """A batch, and the trained model's own logits for it [rows, ...]."""
 
@@ -268,7 +280,8 @@ def export(module: Any, out: Path, *, base: Any, source: ModelSource, processor:
     settle(module)
     for config in getattr(module, "peft_config", {}).values():
         config.revision = source.revision  # what opens the adapter beside its base opens that base
-    module.save_pretrained(out, safe_serialization=True)
+    with _wrapped_in_nothing():
+        module.save_pretrained(out, safe_serialization=True)
     processor.save_pretrained(out)
     alone = (out / adapters.ADAPTER_FILE).exists()
     if alone:

@@ -1,5 +1,6 @@
 """Models in a worker: which layers are taken, what is drawn, what is shared, what an export must prove."""
 
+import accelerate.utils.other
 import numpy as np
 import pytest
 import torch
@@ -189,6 +190,16 @@ def test_an_export_opens_as_a_plain_model_and_answers_the_same(trained, tmp_path
     assert facts["params"] == count(again)
     assert facts["bytes"] == (tmp_path / "model" / "model.safetensors").stat().st_size
     assert (tmp_path / "model" / "heliostat.json").exists()
+
+
+def test_an_export_does_not_wait_for_deepspeed(trained, tmp_path, monkeypatch):
+    """accelerate imports it, to look whether the model to be saved is wrapped in it."""
+    asked = []
+    monkeypatch.setattr(accelerate.utils.other, "is_deepspeed_available", lambda: asked.append(1))
+    trained.write(tmp_path / "model")
+    assert asked == []
+    accelerate.utils.extract_model_from_parallel(trained.module)
+    assert asked == [1], "it asks elsewhere"
 
 
 def test_an_export_that_equals_its_base_is_refused(trained, tmp_path):

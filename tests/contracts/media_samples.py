@@ -87,7 +87,22 @@ def hearing(folder, kind="whisper"):
     both = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (("layers", 2), ("attention_heads", 2))}
     ids = {"vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
     waves = {**SMALL, **CONVOLUTIONS}
+    tower = {"spec_size": 128, "num_mel_bins": 32, "patch_embeds_hidden_size": 8, "depths": (1, 1), "num_attention_heads": (1, 2)}
+    tower |= {"hidden_size": 16, "num_hidden_layers": 2, "aff_block_r": 2, "hidden_dropout_prob": 0.0}
+    fused = {"enable_fusion": True, "fusion_type": None}
+    heard = {"feature_size": 32, "sampling_rate": 8000, "hop_length": 160, "fft_window_size": 256, "frequency_max": 4000}
+    texts = {**SMALL, "vocab_size": 50}
     kinds = {
+        "clap": (
+            tf.ClapConfig(audio_config=tower, text_config=texts, projection_dim=12),
+            tf.ClapModel,
+            tf.ClapFeatureExtractor(truncation="rand_trunc", **heard),
+        ),
+        "fused clap": (
+            tf.ClapConfig(audio_config=tower | fused, text_config=texts, projection_dim=12),
+            tf.ClapModel,
+            tf.ClapFeatureExtractor(**heard),
+        ),
         "whisper": (
             tf.WhisperConfig(d_model=16, encoder_ffn_dim=24, decoder_ffn_dim=24, classifier_proj_size=8, **both, **ids),
             tf.WhisperModel,

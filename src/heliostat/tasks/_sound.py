@@ -1,11 +1,12 @@
 """Bytes of a recording to what a model hears.
 
 A recording is decoded, mixed down to one channel, brought to the model's sampling rate and cut; the model's own feature
-extractor does the rest. Three kinds of extractors are told apart by what they have: a fixed window of spectrogram frames
-(Whisper, AST), spectrograms of any length with a mask (wav2vec2-BERT), and the waveform itself (wav2vec2, HuBERT, WavLM ...).
-Models of the first kind are made as short as the clips are (`narrow`): that saves most of their work.
+extractor does the rest. Four kinds of extractors are told apart by what they have: a fixed window of spectrogram frames
+(Whisper, AST), one that is filled with repetitions (CLAP), spectrograms of any length with a mask (wav2vec2-BERT), and the waveform
+itself (wav2vec2, HuBERT, WavLM ...). Models of the first kind are made as short as the clips are (`narrow`): that saves most of
+their work.
 
-Shapes: B clips, S samples, T frames, F mel bins, D width.
+Shapes: B clips, C channels, S samples, T frames, F mel bins, D width.
 """
 
 from __future__ import annotations
@@ -83,6 +84,14 @@ def window_s(processor: Any) -> float | None:
     return processor.max_length / FRAMES_PER_S if hasattr(processor, "max_length") and is_spectral(processor) else None
 
 
+def channels(processor: Any) -> int | None:
+    """Channels C of CLAP's spectrograms: three cuts of a longer recording beside the whole, when it has learned from them; None for
+    another extractor."""
+    if not hasattr(processor, "max_length_s"):
+        return None
+    return 4 if processor.truncation == "fusion" else 1
+
+
 def narrow_processor(processor: Any, seconds: float) -> Any:
     """The extractor with a window of `seconds` where it had a longer one; Whisper's are whole seconds."""
     if (window := window_s(processor)) is None or window <= seconds:
@@ -145,6 +154,9 @@ def features(clips: list[np.ndarray], processor: Any, seconds: float) -> dict[st
     rate = processor.sampling_rate
     options: dict[str, Any] = {"sampling_rate": rate, "return_tensors": "pt"}
     waves = [each.astype(np.float32) / FULL for each in clips]
+    if channels(processor) is not None:  # which of them `is_longer` is drawn at random, where none is
+        cut = [each[: processor.nb_max_samples] for each in waves]
+        return {"input_features": processor(cut, **options)["input_features"].float()}
     if window_s(processor) is not None:
         made = {name: value for name, value in processor(waves, **options).items() if name != "attention_mask"}
         most = next(iter(made.values())).shape[-1 if hasattr(processor, "chunk_length") else -2]

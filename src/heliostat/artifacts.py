@@ -198,6 +198,8 @@ class Sweep(Artifact):
     busy_s: float
     """Seconds of training, validation included, over all slots."""
     slots: int
+    slot_s: float | None = None
+    """Wall time of every slot, each for as long as it was there; None is that of `slots` all the time."""
     startup_s: float
     """Seconds until the first gang took its first order."""
     rungs: tuple[float, ...] = (1.0,)
@@ -220,7 +222,8 @@ class Sweep(Artifact):
     @property
     def goodput(self) -> float:
         """Useful training seconds over slots x wall."""
-        return self.busy_s / (self.slots * self.wall_s) if self.wall_s else 0.0
+        whole_s = self.slots * self.wall_s if self.slot_s is None else self.slot_s
+        return self.busy_s / whole_s if whole_s else 0.0
 
     def best(self, n: int) -> list[Model]:
         """The best `n` models, best first."""

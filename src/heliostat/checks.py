@@ -161,6 +161,11 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
             f"tune.confirm.folds: {', '.join(variants)} is searched, so finalists may train on different rows, and their folds cannot be"
             f" compared. Use tune.confirm: {{seeds: {tune.confirm.folds}}}, or search no value of the corpus."
         )
+    if tune.confirm and tune.confirm.folds and (together := _kept_together(config)):
+        found.append(
+            f"tune.confirm.folds: {together} keeps rows together, and folds part row by row: like rows would be trained on and held out."
+            f" Use tune.confirm: {{seeds: {tune.confirm.folds}}}."
+        )
     found += [placed("tune.scheduler", tune.scheduler, p) for p in tune.scheduler.problems(tune.trials, tune.searched())]
     stops = config.train.early_stopping is not None or any(path.startswith("train.early_stopping") for path in tune.space)
     if tune.scheduler.exploits and stops:
@@ -168,6 +173,13 @@ def _sweep(config: RunConfig, layout: Layout) -> list[str]:
         found.append(f"train.early_stopping: under {tune.scheduler.name()} {why}. Take it out, or choose another tune.scheduler.")
     found += [placed("tune.sampler", tune.sampler, p) for p in tune.sampler.problems(tune.searched(), tune.trials)]
     return found
+
+
+def _kept_together(config: RunConfig) -> str | None:
+    """The setting of the corpus by which rows that belong together never lie in two splits."""
+    near = config.corpus.nearness(config.task)
+    grouped = "corpus.near_duplicates.action: group" if near is not None and near.action == "group" else None
+    return "corpus.split.group" if config.corpus.split.group else grouped
 
 
 def _objectives(config: RunConfig, layout: Layout) -> list[str]:

@@ -221,6 +221,13 @@ def test_what_cannot_be_searched_is_told_with_the_next_step(tiny_config: Path, t
     assert all(word in told for word in words), told
 
 
+@pytest.mark.parametrize("kept", ["split={group: source}", "near_duplicates={action: group}"])
+def test_folds_would_part_rows_that_belong_together(tiny_config: Path, kept: str) -> None:
+    tune = "tune={trials: 4, finalists: 1, confirm: {folds: 3}}"
+    told = problems(tiny_config, f"corpus.{kept}", tune)
+    assert any(t.startswith("tune.confirm.folds: corpus.") and "keeps rows together" in t and "{seeds: 3}" in t for t in told), told
+
+
 def test_folds_have_no_losses_of_a_reference_model_for_their_validation_rows(tiny_config: Path) -> None:
     folder = next(tiny_config.parent.rglob("config.json")).parent
     tune = "tune={trials: 4, finalists: 1, confirm: {folds: 3}}"

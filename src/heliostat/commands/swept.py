@@ -125,11 +125,11 @@ def _spent(events: list[dict[str, Any]], rungs: tuple[float, ...]) -> Spent:
     from heliostat.tune.outlook import trainings
     from heliostat.tune.schedulers.base import Job
 
-    jobs = [Job(e["trial"], e["rung"], e.get("parent")) for e in events if e["event"] == "job"]
     done = {(e["trial"], e["rung"]) for e in events if e["event"] == "result"}
+    jobs = [Job(e["trial"], e["rung"], e.get("parent")) for e in events if e["event"] == "job" and (e["trial"], e["rung"]) in done]
     return Spent(
         jobs=tuple(sum(job.rung == rung for job in jobs) for rung in range(len(rungs))),
-        trainings=trainings([job for job in jobs if job.key in done], rungs),
+        trainings=trainings(jobs, rungs),
         wall_s=max((float(e["wall_s"]) for e in events if "wall_s" in e), default=None),
         checkpoint_bytes=None,
         cost=None,

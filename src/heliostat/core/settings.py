@@ -25,7 +25,7 @@ LONGEST = 160
 class Settings(BaseModel):
     """Base of every config: frozen, no unknown key, a docstring under each field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False)
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result, as plain JSON values."""

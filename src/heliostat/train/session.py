@@ -155,18 +155,18 @@ class Session:
     def advance(self, order: Train) -> dict[str, Any]:
         """Train to `order.until`, validate where the config says and at the end, save; what is reached then."""
         self.order = order
-        self._began, already = time.monotonic(), self.busy_s
+        self._began, self._before_s = time.monotonic(), self.busy_s
         every = interval(order.train, self.batches)
         for done in () if self.is_over() else self.updates(order):
             if done.step % every == 0 or done.step == order.until or done.step == order.total:
                 self._tell()
                 with self.average.in_place() if self.average is not None else nullcontext():
                     self._validate(done)
-                self.busy_s = already + time.monotonic() - self._began
+                self.busy_s = self._so_far_s()
                 if self.is_over():
                     break
             if done.leaving and done.step < order.until:
-                self.busy_s = already + time.monotonic() - self._began
+                self.busy_s = self._so_far_s()
                 self._leave(order)
         if self.is_over() or self.step >= order.total:
             self.overflows.judge(self.step)
@@ -175,6 +175,10 @@ class Session:
                 raise Diverged(f"{told}. Train for longer, change train.optimizer.lr, or choose another task.metric.")
         self.worker.ask_ahead()
         return self._save(order)
+
+    def _so_far_s(self) -> float:
+        """Seconds of training and validation, those of earlier orders too."""
+        return self._before_s + time.monotonic() - self._began
 
     def _leave(self, order: Train) -> None:
         """Save in the middle of the order, which then goes on from here; one that begins at another training's state begins there again."""
@@ -249,9 +253,11 @@ class Session:
             raise Diverged("validation gave answers that are not numbers: the weights are none any more", done.step, done.lr)
         value = self._value(logits_NC)
         epoch = self.batches.progress(done.step)
-        self.curve.append({"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss})
-        if value is not None and (self.best is None or self.metric.merit(value) > self.metric.merit(self.best["value"])):
-            measured = {"objectives": self._measured(logits_NC)} if self.order.objectives else {}
+        better = value is not None and (self.best is None or self.metric.merit(value) > self.metric.merit(self.best["value"]))
+        measured = {"objectives": self._measured(logits_NC)} if self.order.objectives and (better or self.order.keep_all) else {}
+        point = {"step": done.step, "epoch": round(epoch, 6), "value": value, "loss": done.loss}
+        self.curve.append(point | (measured if self.order.keep_all else {}))
+        if better:
             self.bests.append({"step": done.step, "value": value, **measured})
             self.best_weights = zero.whole_weights(self.engine.module, self.worker.group.rank)
             self.best_logits_NC = logits_NC
@@ -275,7 +281,7 @@ class Session:
         """The objectives of the weights of now."""
         from heliostat.train.live import Live
 
-        order, group, busy = self.order, self.worker.group, self.busy_s + time.monotonic() - self._began
+        order, group, busy = self.order, self.worker.group, self._so_far_s()
         live = Live(self.engine.module, order.task, self.processor, self.valid, logits_NC, self.targets_N, group, order.seed, busy)
         found = {objective.label(): float(objective.measure(live)) for objective in order.objectives}
         for name, value in found.items():

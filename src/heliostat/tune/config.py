@@ -75,7 +75,7 @@ class Budget(Settings):
     """Wall time of the sweep, interruptions left out; None is off."""
     cost: float | None = Field(None, gt=0)
     """Money, at the layout's `cost_per_hour`; None is off."""
-    checkpoint_gb: float | None = Field(None, gt=0)
+    checkpoint_gb: float | None = unidentified(None, gt=0)
     """Disk for checkpoints of paused and best trials (10^9 bytes). The worst paused trials lose theirs first; one that is promoted
     all the same is trained again from its start. None is off."""
 

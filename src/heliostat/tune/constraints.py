@@ -129,7 +129,7 @@ def _worked(operation: Callable[..., Any], *values: Any) -> Any:
     """The operation's answer; `_Unlike` when these values have none."""
     try:
         return operation(*values)
-    except TypeError:
+    except (TypeError, ValueError):  # the latter from a text before a %
         told = " and ".join(f"{value!r} is {_kind(value)}" for value in values)
         rule = "numbers go with numbers, and texts are compared with texts"
         off = " Where a value may be None, say it first: `path == None or path < 2`." if None in values else " Compare values of one kind."

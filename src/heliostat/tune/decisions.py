@@ -65,9 +65,11 @@ class Decisions:
         return self.jobs[self._held.popleft()]
 
     def finish(self, job: Job, value: float | None, facts: dict[str, Any]) -> None:
-        """A job has a result: on record first, then visible. `value` is larger for better; None never wins."""
-        self._write({"event": RESULT, "trial": job.trial, "rung": job.rung, "value": value, **facts})
-        self._finished(Result(job.trial, job.rung, value))
+        """A job has a result: on record first, then visible. `value` is larger for better; None never wins. `facts` may say what is
+        decided on instead: "now", the value of the state that others may go on from."""
+        event = {"event": RESULT, "trial": job.trial, "rung": job.rung, "value": value, **facts}
+        self._write(event)
+        self._finished(_result(event))
 
     def requeue(self, job: Job) -> None:
         """A job was lost before it had a result; it runs again."""
@@ -154,7 +156,7 @@ class Decisions:
         if event["event"] == RESULT:
             if (event["trial"], event["rung"]) not in self._place:
                 raise _misfit(event, None)
-            self._finished(Result(event["trial"], event["rung"], event["value"]))
+            self._finished(_result(event))
         elif event["event"] == JOB:
             job, settings = self._decide(), event.get("settings")
             if job is None or _event(job, settings) != event or (settings is None) != self._keeps(job):
@@ -169,6 +171,10 @@ class Decisions:
 def _event(job: Job, settings: dict[str, Any] | None) -> dict[str, Any]:
     parent = {} if job.parent is None else {"parent": job.parent}
     return {"event": JOB, "trial": job.trial, "rung": job.rung, **parent, **({} if settings is None else {"settings": settings})}
+
+
+def _result(event: dict[str, Any]) -> Result:
+    return Result(event["trial"], event["rung"], event.get("now", event["value"]))
 
 
 def _misfit(event: dict[str, Any], job: Job | None) -> RunFailed:

@@ -6,6 +6,7 @@ Repetition r of every finalist has the same seed, or holds out the same fold, so
 from __future__ import annotations
 
 import math
+import shutil
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,15 @@ from heliostat.train.reached import best_step
 from heliostat.train.stage import exported
 from heliostat.train.starting import rows_of
 from heliostat.tune.config import Confirm
-from heliostat.tune.room import trial_name
+from heliostat.tune.room import PARTS, trial_name
 from heliostat.tune.running import Running
 from heliostat.tune.schedulers.base import Job
 from heliostat.tune.weighing import Weighing
 
 CONFIRM = "confirm"
 CONFIDENCE = 0.95
+ROUNDING = 1e-9
+"""Differences that are nearer to each other than this are the same."""
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
@@ -50,7 +53,6 @@ def confirm(run: Running, finalists: list[Trial]) -> tuple[Confirmation | None, 
     if not wanted.done:
         most = min(len(wanted.waiting), run.config.side_by_side())
         trials.Sweep(wanted, run.ctx.engine, most=most, order_for=wanted.order_for, record=wanted.record, stop=run.stop).run()
-    run.room.beside(run.ctx.folder.glob(f"{CONFIRM}-*"))
     values = wanted.whole()
     if values is None:
         run.ctx.show.message(f"the budget of {run.ended} ended before each finalist was trained again twice: none is confirmed")
@@ -85,6 +87,8 @@ class Repetitions:
         self.waiting = deque(job for job in jobs if job.key not in self.values)
         self.total = len(jobs)
         self._let_go()
+        for trial, rep in self.values:
+            self._forget(trial, rep)
 
     def _let_go(self) -> None:
         """What has diverged is not trained again any more."""
@@ -130,11 +134,19 @@ class Repetitions:
         event = {"event": CONFIRM, "trial": job.trial, "rep": job.rung, **facts, **({"objectives": numbers} if numbers else {})}
         self.run.ledger.append(event)
         self.values[job.key] = _measured(event)
+        self._forget(job.trial, job.rung)
         if value is None:
             self.run.ctx.show.message(f"trial {job.trial:04d} is no finalist any more: trained again, it has no value: {reply.error}")
             self._let_go()
         told = "diverged" if value is None else f"{value:.4f}"
         self.run.ctx.show.update(self.run.ctx.name, len(self.values), self.total, "repetitions", f"trial {job.trial:04d}: {told}")
+
+    def _forget(self, trial: int, rep: int) -> None:
+        """The checkpoints of a repetition that is on the ledger: nobody asks for them."""
+        folder = self.run.ctx.folder / f"{CONFIRM}-{trial_name(trial)}-{rep}"
+        self.run.room.beside([folder])
+        for part in PARTS:
+            shutil.rmtree(folder / part, ignore_errors=True)
 
     def whole(self) -> dict[int, list[Measured]] | None:
         """What each finalist gave that never diverged, as often as all of them did; None when that is fewer than twice."""
@@ -191,13 +203,16 @@ def interval(values: Sequence[float], held_out_share: float) -> Interval:
 
 
 def paired_p_value(differences: np.ndarray, held_out_share: float) -> float:
-    """Two-sided p-value of the paired t-test that the mean difference is 0 (corrected resampled t-test for folds)."""
+    """Two-sided p-value of the paired t-test that the mean difference is 0 (corrected resampled t-test for folds).
+
+    Differences that are all alike, which scores of few rows often are, have no spread to compare with: the sign test's, 2^(1 - n).
+    """
     from scipy import stats
 
     count, mean = len(differences), float(np.mean(differences))
     spread = float(np.std(differences, ddof=1)) * math.sqrt(1 / count + held_out_share)
-    if spread == 0.0:
-        return 1.0 if mean == 0.0 else 0.0
+    if spread <= ROUNDING * max(1.0, abs(mean)):
+        return 1.0 if abs(mean) <= ROUNDING else 2.0 ** (1 - count)
     return float(2 * stats.t.sf(abs(mean) / spread, count - 1))
 
 

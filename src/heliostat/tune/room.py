@@ -37,15 +37,19 @@ class Room:
     def make(self, jobs: int, worst_first: Sequence[int], running: Collection[int], best: Collection[int]) -> None:
         """Make room for `jobs` trials that are about to save. Paused trials lose their state, the worst first; then all but the
         `best` lose the weights of their best step. `worst_first` begins with the trials that failed."""
-        if self.limit is None or self.total + jobs * self.largest <= self.limit:
+        if not self.lacks(jobs):
             return
         paused = [n for n in worst_first if n not in running]
         for part in PARTS:
             for number in paused:
-                if self.total + jobs * self.largest <= self.limit:
+                if not self.lacks(jobs):
                     return
                 if not (part == "best" and number in best):
                     self.drop(number, part)
+
+    def lacks(self, jobs: int) -> bool:
+        """Whether `jobs` trials that are about to save may need more than the budget has left."""
+        return self.limit is not None and self.total + jobs * self.largest > self.limit
 
     def beside(self, folders: Iterable[Path]) -> None:
         """Other trainings' checkpoints are there together with all that the trials still have."""

@@ -71,6 +71,10 @@ class Running:
     """Trial to its value at its last rung."""
     swept_s: float = 0.0
     """Wall time up to the last result of a trial."""
+    slot_s: float = 0.0
+    """The same, summed over the slots that there were meanwhile."""
+    repeated: Counter[str] = field(default_factory=Counter)
+    """Failures of this attempt by their cause: what an earlier one stumbled over may be mended."""
     out: set[int] = field(default_factory=set)
     """Trials that are handed out."""
 
@@ -83,6 +87,7 @@ class Running:
         self.space, self.rungs = config.searched(), config.scheduler.rungs()
         self.ledger = Ledger(ctx.folder / "ledger.jsonl")
         self.room = Room(ctx.folder, config.budget.checkpoint_gb and config.budget.checkpoint_gb * GB)
+        self._crowded = False
         self._causes: dict[str, str] = {}
         self._fields: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._expected = outlook.expected_jobs(config, self.ctx.seed)
@@ -144,7 +149,7 @@ class Running:
         at_s = float(event.get("wall_s", 0.0))
         self._before = max(self._before, at_s)
         if event["event"] == "result":
-            self.swept_s = max(self.swept_s, at_s)
+            self.swept_s, self.slot_s = max(self.swept_s, at_s), max(self.slot_s, float(event.get("slot_s", 0.0)))
             self._count(event["trial"], event["value"], event)
             self._measure(event["trial"], event["rung"])
 
@@ -202,6 +207,11 @@ class Running:
             ranked = sorted(self.values, key=lambda n: (self.values[n], -n))
             failed = sorted(self.room.used.keys() - self.values.keys())
             self.room.make(len(self.out), [*failed, *ranked], self.out, set(ranked[-self.config.finalists :]))
+            if self.room.lacks(len(self.out)) and not self._crowded:
+                self._crowded = True
+                need = (self.room.total + len(self.out) * self.room.largest) / GB
+                told = f"tune.budget.checkpoint_gb: what runs and the best trials need {need:.3g} GB, and have it"
+                self.ctx.show.message(f"{told}; nothing else is kept. Ask for fewer finalists or gangs to stay below.")
 
     # Replies
 
@@ -209,12 +219,15 @@ class Running:
         """One job is over: on the ledger, on the screen."""
         self.out.discard(job.trial)
         value, facts = self._facts(reply)
-        self.swept_s = self.wall_s
-        self.decisions.finish(job, value, facts | {"wall_s": round(self.swept_s, 3)})
+        before, self.swept_s = self.swept_s, self.wall_s
+        self.slot_s += (self.swept_s - before) * max(1, min(len(self.ctx.engine.gangs), self.config.side_by_side()))
+        self.decisions.finish(job, value, facts | {"wall_s": round(self.swept_s, 3), "slot_s": round(self.slot_s, 3)})
         self._count(job.trial, value, facts)
         self._measure(job.trial, job.rung)
-        if reply.reason not in ("", "diverged") and self.failures[self._cause(reply.error)] >= self.config.max_identical_failures:
-            self.alike = True
+        if reply.reason not in ("", "diverged"):
+            self.repeated[cause := self._cause(reply.error)] += 1
+            self.alike = self.alike or self.repeated[cause] >= self.config.max_identical_failures
+        if self.alike:
             self.decisions.stop()
         self._show(job, value, reply)
         if value is None:
@@ -235,8 +248,10 @@ class Running:
             error, reason = f"{self.metric_name} has had no value yet: the answers to all validation rows may be alike", "diverged"
         if error is not None or best is None:
             return None, {"curve": [], "busy_s": round(reply.seconds, 3), "best": None, "error": error, "reason": reason}
-        numbers = best.get("objectives", {})
+        numbers, last = best.get("objectives", {}), reply.value["curve"][-1]
         facts = {"curve": reply.value["curve"], "busy_s": reply.value["busy_s"], "best": best, "error": None}
+        if self.config.scheduler.exploits and last["value"] is not None:  # others go on from its state of now, and not from its best step
+            facts["now"] = self.weighing.value(last["value"], last.get("objectives", {}))
         return self.weighing.value(best["value"], numbers), facts | ({"objectives": numbers} if numbers else {})
 
     def _count(self, trial: int, value: float | None, facts: dict[str, Any]) -> None:

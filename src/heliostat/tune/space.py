@@ -275,7 +275,7 @@ def _dimension(path: str, spec: Any) -> Dimension:
 def _bounds(path: str, kind: str, values: list[Any]) -> tuple[float, float]:
     try:
         low, high = (float(v) for v in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{path}: {kind} needs two numbers [low, high]; {values!r} was given.") from None
     if not low < high or math.isinf(high - low):
         raise UserError(f"{path}: {kind} needs finite low < high; {values!r} was given.")

@@ -58,18 +58,20 @@ def sweep(
         ctx.engine.listeners.remove(run.heard)
         run.close()
     models = final.export(run, best)
-    forget_others(run, models)
-    return told(run, done, models, confirmation, spent_s=spent_s, slots=len(gangs))
+    swept = told(run, done, models, confirmation, spent_s=spent_s, slots=len(gangs))
+    forget_others(run, models)  # last of all: without their checkpoints, a sweep that is killed now trains its finalists again
+    return swept
 
 
 def told(run: Running, done: list[Trial], models: list[Model], confirmation: Confirmation | None, *, spent_s: float, slots: int) -> Sweep:
     """The artifact of a sweep that is over. The confirmation is part of what was spent (`spent_s`), and not of the sweep's times."""
-    jobs = Counter(job.rung for job in run.decisions.jobs)
+    made = [job for k, job in enumerate(run.decisions.jobs) if k in run.decisions.results]  # a budget may leave some undone
+    jobs = Counter(job.rung for job in made)
     again = sum(len(confirmed.values) for confirmed in confirmation.finalists) if confirmation else 0
     price = run.ctx.layout.cost_per_hour
     spent = Spent(
         jobs=tuple(jobs.get(rung, 0) for rung in range(len(run.rungs))),
-        trainings=round(outlook.trainings(run.decisions.jobs, run.rungs) + again, 6),
+        trainings=round(outlook.trainings(made, run.rungs) + again, 6),
         wall_s=round(spent_s, 3),
         checkpoint_bytes=run.room.peak,
         cost=None if price is None else round(spent_s / 3600 * price, 4),
@@ -85,6 +87,7 @@ def told(run: Running, done: list[Trial], models: list[Model], confirmation: Con
         wall_s=round(run.swept_s, 3),
         busy_s=round(sum(t.busy_s for t in done), 3),
         slots=slots,
+        slot_s=round(run.slot_s, 3),
         startup_s=round(run.startup_s or 0.0, 3),
         rungs=run.rungs,
         objectives=run.weighing.directions,

@@ -107,7 +107,7 @@ def test_an_unfinished_sweep_is_told_from_its_ledger(going: Path, capsys: pytest
     assert "12 of 20 trials (1 running, 9 paused, 2 failed); 40.0 s of wall time" in out
     assert "not finished: running, or interrupted" in out
     assert next(line for line in out.splitlines() if line.startswith("★")).split()[1:4] == ["1", "10", "paused"]
-    assert "what decided" in out
+    assert "what decided" not in out, "of so few trials nobody knows"
     assert "4 9" in out
 
 
@@ -120,9 +120,9 @@ def test_json_is_whole_and_finite(done: Path, going: Path, capsys: pytest.Captur
     assert found["best"] == found["confirmation"]["finalists"][0]["trial"]
     assert sum(len(f["trials"]) for f in found["failures"]) == sum(t["state"] == "failed" for t in found["trials"])
     unfinished = json.loads(told(capsys, str(going), "--json"), parse_constant=pytest.fail)
-    assert (unfinished["finished"], unfinished["wanted"], unfinished["jobs"][:2]) == (False, 20, [12, 1])
+    assert (unfinished["finished"], unfinished["wanted"], unfinished["jobs"][:2]) == (False, 20, [11, 1])
     assert unfinished["trials"][-1]["state"] == "failed"
-    assert abs(sum(unfinished["importance"].values()) - 1) < 1e-9
+    assert abs(sum(found["importance"].values()) - 1) < 1e-9
     assert finite({"a": [float("nan"), 1.0], "b": (float("inf"),)}) == {"a": [None, 1.0], "b": [None]}
 
 
@@ -144,7 +144,7 @@ def test_expected_is_compared_while_it_runs(going: Path, capsys: pytest.CaptureF
     write_run(going, {"trials": 20, "space": SPACE, "scheduler": {"use": "asha", "eta": 3}}, expected={"tune": expected})
     out = told(capsys, str(going))
     assert "expected and so far" in out
-    assert "46 %" in out
+    assert "43 %" in out  # of the jobs; one at work is none yet
 
 
 @pytest.mark.parametrize(

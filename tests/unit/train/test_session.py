@@ -19,6 +19,7 @@ from heliostat.train.batching import interval
 from heliostat.train.config import TrainConfig
 from heliostat.train.orders import Export, Train
 from heliostat.train.reached import best_step
+from heliostat.tune.objectives.train_seconds import TrainSeconds
 
 TOTAL = 8
 
@@ -196,6 +197,24 @@ def test_what_is_reached_is_not_done_again(ground, worker, tmp_path):
     gang.models = None  # nothing may be opened
     assert Train(**fields(ground, tmp_path), until=4).perform(gang) == given
     assert gang.posted == []
+
+
+def test_seconds_of_a_training_are_counted_once(ground, worker, tmp_path, monkeypatch):
+    """Four validations, each as long: what is told at each is what has passed."""
+    clock = iter(range(0, 10_000))
+    monkeypatch.setattr(session.time, "monotonic", lambda: float(next(clock)))
+    told = []
+    monkeypatch.setattr(TrainSeconds, "measure", lambda self, live: told.append(live.busy_s) or 1.0)
+    keep = fields(ground, tmp_path, validate_every=0.25) | {"objectives": (TrainSeconds(),), "keep_all": True}
+    gang, spent = worker(), []
+    for until in (4, 8):
+        spent.append(Train(**keep, until=until).perform(gang)["busy_s"])
+    steps = np.diff([0.0, *told])
+    assert len(told) >= 4
+    assert (steps > 0).all()
+    assert told[-1] <= spent[-1]
+    assert sum(told_here <= spent[0] for told_here in told) >= 1
+    assert max(steps) < 2 * max(steps[0], steps[1]), "time that was counted before is counted again"
 
 
 def test_what_was_reached_on_the_way_is_told_as_it_was_then(ground, worker, tmp_path):

@@ -300,6 +300,16 @@ def test_growing_costs_less_where_short_trainings_rank_like_long_ones():
     assert cost(True) < 0.6 * cost(False)
 
 
+def test_the_last_climb_is_the_best_trials_whatever_bracket_it_is_in():
+    course = Asha(eta=3, first=1 / 9, brackets=2).open(5, NOWHERE, 0)
+    value = {0: 0.1, 1: 0.901, 2: 0.2, 3: 0.503, 4: 0.904}
+    climbs = []
+    while (job := course.next()) is not None:
+        climbs.append(job)
+        course.see(Result(job.trial, job.rung, value[job.trial]))
+    assert climbs[-1] == Job(4, 2)
+
+
 def test_the_last_climb_waits_for_all_results_and_passes_over_those_that_fail():
     course = GROWING.open(4, NOWHERE, 0)
     for trial in range(4):

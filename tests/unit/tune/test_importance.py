@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from heliostat.artifacts import Trial
+from heliostat.core import seeds
 from heliostat.tune.importance import importance
 from heliostat.tune.space import parse_space
 
@@ -61,8 +62,17 @@ def test_a_dimension_that_exists_in_some_trials_counts_where_it_is() -> None:
     assert found[MOMENTUM] > 2 * found["train.batch"]
 
 
+def test_chance_decides_nothing() -> None:
+    """At most one setting in twenty is above what chance shows."""
+    rng = seeds.rng(1, "chance")
+    said = [importance(sweep(24, lambda settings: float(rng.random()), seed), SPACE) for seed in range(8)]
+    assert said.count({}) >= 6
+    clear = [importance(sweep(24, by_rate, seed), SPACE) for seed in range(8)]
+    assert sum(next(iter(found), None) == LR for found in clear) >= 6
+
+
 def test_few_or_equal_trials_say_nothing() -> None:
-    assert importance(sweep(7, by_rate), SPACE) == {}
+    assert importance(sweep(19, by_rate), SPACE) == {}
     assert importance(sweep(30, lambda settings: 0.5), SPACE) == {}
     assert importance([], SPACE) == {}
 
@@ -73,7 +83,7 @@ def test_a_constant_setting_has_no_share() -> None:
 
 
 def test_failures_count_as_the_worst_and_running_trials_not_at_all() -> None:
-    good = sweep(40, lambda settings: 0.5 + settings["train.batch"] * 1e-9)
+    good = sweep(80, lambda settings: 0.5 + settings["train.batch"] * 1e-9)
     high = [t for t in good if t.settings[LR] > 1e-4]
     failed = [trial(t.number, t.settings, None, "failed") if t in high else t for t in good]
     assert importance(failed, SPACE)[LR] > 0.3

@@ -1,6 +1,7 @@
 """What each sampler finds, on functions whose best point is known; and the arithmetic inside."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,17 @@ class TestGrid:
     )
     def test_values_of_a_dimension(self, spec, values):
         assert grid.taken(parse_space({"p": spec}).dimensions["p"], 4) == values
+
+
+def test_cmaes_ranks_trials_of_different_brackets_by_how_often_they_went_on():
+    evolution = family.build("tune.samplers", {"use": "cmaes", "population": 4}).open(NUMBERS, 8, 1)
+    rung_0 = {0: {0: 0.9, 1: 0.3}, 1: {0: 0.8}, 2: {0: 0.1}}
+    rung_1 = {3: {1: 0.2}, 4: {1: 0.95}}
+    trials = {n: Told(n, NUMBERS.at([0.1 * n] * len(NUMBERS.dimensions)), values, "paused") for n, values in (rung_0 | rung_1).items()}
+    for trial in trials.values():
+        for rung in trial.values:
+            evolution._see(replace(trial, values={r: v for r, v in trial.values.items() if r <= rung}))
+    assert [trial.number for trial in evolution._ranked(trials)] == [0, 4, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

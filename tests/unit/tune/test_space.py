@@ -140,6 +140,7 @@ def test_numbers_may_be_written_as_yaml_reads_them():
         ({"uniform": [2, 1]}, "low < high"),
         ({"uniform": [1, 1]}, "low < high"),
         ({"uniform": [0, float("inf")]}, "finite"),
+        ({"int": [1, 10**400]}, "two numbers"),
         ({"uniform": [0, float("nan")]}, "low < high"),
         ({"log_uniform": [0, 1]}, "low > 0"),
         ({"int": [1, 2.5]}, "whole numbers"),

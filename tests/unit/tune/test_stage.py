@@ -55,7 +55,7 @@ def sweeping(tmp_path, monkeypatch):
     made = []
 
     def make(**config):
-        engine = SimpleNamespace(told=(heard := []), tell=heard.append)
+        engine = SimpleNamespace(told=(heard := []), tell=heard.append, gangs=["gang-0", "gang-1"])
         ctx = SimpleNamespace(
             folder=tmp_path / "tune", fingerprint="mark", seed=7, name="tune", show=Told(), engine=engine, layout=Layout()
         )
@@ -191,6 +191,57 @@ def test_identical_failures_stop_a_sweep_and_it_says_what_failed(sweeping):
     assert run.decisions.stopped
     with pytest.raises(RunFailed, match=r"3 jobs failed \(2 x ValueError: shape; 1 x OSError: disk\)"):
         stage.refuse_if_nothing_worked(run, stage.trials_of(run))
+
+
+def test_failures_of_an_earlier_attempt_do_not_stop_this_one(sweeping):
+    run = sweeping(max_identical_failures=2, trials=9)
+    record(run, [bad(), good(0.5), bad()])
+    assert run.alike
+    run.ledger.close()
+    again = sweeping(max_identical_failures=2, trials=9)
+    record(again, [bad()])
+    assert (again.alike, again.failures.total()) == (False, 3)
+    record(again, [bad()])
+    assert again.alike
+
+
+def test_what_was_decided_and_never_done_is_not_spent(sweeping):
+    run = sweeping(scheduler="full", trials=4)
+    record(run, [good(0.5)])
+    for _ in range(2):
+        assert run.decisions.next() is not None
+    told = stage.told(run, stage.trials_of(run), [], None, spent_s=1.0, slots=2)
+    assert (told.spent.jobs, told.spent.trainings) == ((1,), 1.0)
+
+
+def test_goodput_counts_the_slots_that_there_were(sweeping, monkeypatch):
+    run, clock = sweeping(scheduler="full", trials=4), [100.0]
+    monkeypatch.setattr(Running, "wall_s", property(lambda self: clock[0] - 100.0))
+    for seconds, gangs in ((10.0, 4), (10.0, 1)):
+        clock[0] += seconds
+        run.ctx.engine.gangs = list(range(gangs))
+        record(run, [good(0.5)])
+    told = stage.told(run, stage.trials_of(run), [], None, spent_s=20.0, slots=1)
+    assert told.slot_s == 50.0
+    assert told.goodput == pytest.approx(2 * 2.0 / 50)
+    run.ledger.close()
+    assert sweeping(scheduler="full", trials=4).slot_s == 50.0
+
+
+def test_a_population_is_compared_by_where_it_stands_and_ranked_by_its_best(sweeping):
+    run = sweeping(trials=4, finalists=1, scheduler={"use": "pbt", "iterations": 3})
+
+    def fallen(best, now):
+        reply = good(best)
+        reply.value["curve"].append({"step": 8, "epoch": 2.0, "value": now, "loss": 0.5})
+        return reply
+
+    record(run, [fallen(0.9, 0.1), good(0.8), good(0.7), good(0.6)])
+    copies = [job for _ in range(4) if (job := run.decisions.next()).parent is not None]
+    assert [(job.trial, job.parent) for job in copies] == [(0, 1)], "the first one has the best of all steps, and stands worst"
+    assert finalists.ranked(stage.trials_of(run))[0].number == 0
+    run.ledger.close()
+    assert sweeping(trials=4, finalists=1, scheduler={"use": "pbt", "iterations": 3}).decisions.jobs == run.decisions.jobs
 
 
 def test_a_sweep_of_which_no_trial_can_work_as_asked_was_asked_amiss(sweeping):
@@ -407,6 +458,36 @@ def test_a_disk_budget_takes_the_worst_paused_trials_state(sweeping, tmp_path):
         run.record(job, good(value))
     run.order_for(run.decisions.next())
     assert [p.parent.name for p in sorted((tmp_path / "tune").glob("*/latest"))] == ["trial-0000", "trial-0002"]
+
+
+def test_a_disk_budget_that_cannot_be_kept_to_is_said_once(sweeping, tmp_path):
+    run = sweeping(budget={"checkpoint_gb": 50e-9}, finalists=1, scheduler={"use": "asha", "decision_lag": 0, "eta": 4, "first": 0.25})
+    for number, value in enumerate((0.5, 0.7, 0.9)):
+        job = run.decisions.next()
+        run.order_for(job)
+        folder = tmp_path / "tune" / f"trial-{number:04d}" / "best"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(b"x" * 100)
+        run.record(job, good(value))
+    (said,) = [message for message in run.ctx.show.messages if "checkpoint_gb" in message]
+    assert "need 2e-07 GB" in said
+    assert "fewer finalists" in said
+
+
+def test_a_repetition_that_is_recorded_keeps_no_checkpoints(sweeping, tmp_path):
+    run = sweeping(trials=2, confirm={"seeds": 2})
+    record(run, [good(0.5), good(0.6)])
+    wanted = finalists.Repetitions(run, Confirm(seeds=2), [1])
+    for rep in range(2):
+        best = tmp_path / "tune" / f"confirm-trial-0001-{rep}" / "best"
+        best.mkdir(parents=True)
+        (best / "weights").write_bytes(b"x" * 100)
+    wanted.record(wanted.next(), good(0.6))
+    assert [p.parent.name for p in (tmp_path / "tune").glob("confirm-*/best")] == ["confirm-trial-0001-1"]
+    assert run.room.peak == 100
+    run.ledger.append({"event": "confirm", "trial": 1, "rep": 1, "value": 0.7})  # killed before the checkpoints went
+    finalists.Repetitions(run, Confirm(seeds=2), [1])
+    assert list((tmp_path / "tune").glob("confirm-*/best")) == []
 
 
 def test_objectives_are_weighed_into_the_value_and_kept(sweeping):

@@ -72,7 +72,7 @@ def _table(sweep: Sweep, found: Confirmed) -> str:
             [
                 plain(str(one.trial), one.trial),
                 plain(score(one.mean.value), one.mean.value),
-                plain(f"{score(one.mean.low)} to {score(one.mean.high)}", one.mean.low),
+                plain(f"{score(one.mean.low)} to {score(one.mean.high)}" if len(set(one.values)) > 1 else "all alike", one.mean.low),
                 plain(score(before), "" if before is None else before),
                 plain(change(None if before is None else one.mean.value - before)),
                 plain(str(place.get(one.trial, "–")), place.get(one.trial, "")),

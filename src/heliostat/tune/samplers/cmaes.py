@@ -1,13 +1,15 @@
 """Covariance matrix adaptation (Hansen and Ostermeier, 2001), asynchronous, restarted with twice the population (Auger and Hansen, 2005).
 
 Numbers lie in a unit cube, each in its own scale. Trials are drawn from the current distribution for as long as results are
-awaited; when a generation's worth of them is there, ranked by how far they came and their value there, the distribution moves.
+awaited; when a generation's worth of them is there, ranked by how often they went on and by where their value lies among those
+that came as far, the distribution moves.
 A choice is drawn at random: nothing is learnt of it. An older sweep sets where it begins (Nomura et al., 2021).
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +56,10 @@ class _Evolution(Proposer):
         self.options, self.space, self.seed = options, space, seed
         self.numbers = [path for path, dimension in space.dimensions.items() if dimension.kind != "choice"]
         self.older: dict[int, Told] = {}
+        self.seen: dict[int, list[float]] = {}
+        """Rung to all values there, sorted."""
+        self.told: dict[int, int] = {}
+        """Trial to how many of its values are seen."""
         self.born: dict[int, int] = {}
         """Trial that has not moved anything yet to the generation it was drawn from."""
         self.waiting: dict[int, Told] = {}
@@ -67,6 +73,7 @@ class _Evolution(Proposer):
         if trial.number < 0:
             self.older[trial.number] = trial
             return
+        self._see(trial)
         if trial.state == "running" and not trial.values:
             self.born[trial.number] = self.moved
         elif trial.number in self.waiting:
@@ -75,6 +82,12 @@ class _Evolution(Proposer):
             self.waiting[trial.number] = trial
             if len(self.waiting) == self.cloud.population_size:
                 self._move()
+
+    def _see(self, trial: Told) -> None:
+        if len(trial.values) > self.told.get(trial.number, 0):
+            self.told[trial.number] = len(trial.values)
+            rung = max(trial.values)
+            insort(self.seen.setdefault(rung, []), trial.values[rung])
 
     def suggest(self, number: int, rng: np.random.Generator) -> dict[str, Any]:
         place = dict(zip(self.space.dimensions, rng.random(len(self.space.dimensions)), strict=True))
@@ -95,7 +108,7 @@ class _Evolution(Proposer):
         dimensions = len(self.numbers)
         population = (self.options.population or 4 + math.floor(3 * math.log(dimensions))) * 2**self.restarts
         mean, sigma, shape = np.full(dimensions, 0.5), self.options.sigma, None
-        known = [(self._point(trial), float(rank)) for rank, trial in enumerate(sorted(self.older.values(), key=_rank)) if trial.values]
+        known = [(self._point(trial), float(rank)) for rank, trial in enumerate(self._ranked(self.older)) if trial.values]
         if self.restarts:
             mean = seeds.rng(self.seed, "tune", "cmaes", self.restarts).random(dimensions)
         elif len(known) >= OLDER_TRIALS:
@@ -105,8 +118,7 @@ class _Evolution(Proposer):
 
     def _move(self) -> None:
         """One generation: the ranks stand for the values, which are not comparable between rungs."""
-        ranked = sorted(self.waiting.values(), key=_rank)
-        points = [self._point(trial) for trial in ranked]
+        points = [self._point(trial) for trial in self._ranked(self.waiting)]
         self.cloud.tell([(point, float(rank)) for rank, point in enumerate(points)])
         self.waiting, self.moved = {}, self.moved + 1
         if np.ptp(points, axis=0).max() < CONVERGED:
@@ -115,10 +127,18 @@ class _Evolution(Proposer):
     def _point(self, trial: Told) -> np.ndarray:
         return np.array([self.space.dimensions[path].place(trial.settings[path]) for path in self.numbers])
 
+    def _ranked(self, trials: dict[int, Told]) -> list[Told]:
+        """Best first: who went on more often, then whose value is better among all at its rung, then who began first; failures last.
 
-def _rank(trial: Told) -> tuple[int, float, int]:
-    """Smaller is better: who came further, then who had the better value there, then who began first; a failure is last."""
-    if trial.state == "failed" or not trial.values:
-        return 1, math.inf, trial.number
-    rung = max(trial.values)
-    return -rung, -trial.values[rung], trial.number
+        Brackets begin at different rungs: how far a trial came says nothing by itself.
+        """
+
+        def rank(trial: Told) -> tuple[int, float, int]:
+            if trial.state == "failed" or not trial.values:
+                return 1, math.inf, trial.number
+            rung = max(trial.values)
+            seen = self.seen.get(rung) or sorted(other.values[rung] for other in trials.values() if rung in other.values)
+            worse = bisect_left(seen, trial.values[rung]) + bisect_right(seen, trial.values[rung])
+            return -len(trial.values), -worse / len(seen), trial.number
+
+        return sorted(trials.values(), key=rank)

@@ -160,10 +160,11 @@ class _Promotions(Course):
         """When all else is done and no trial was trained to the end: the best one of the highest rung that has one goes on."""
         if self.awaited:
             return None
-        waiting = [(at, rungs[at]) for at in range(self.top, -1, -1) for rungs in self.brackets if rungs[at].waiting]
-        if not waiting or waiting[0][0] == self.top:
+        highest = next((at for at in range(self.top, -1, -1) if any(rungs[at].waiting for rungs in self.brackets)), self.top)
+        if highest == self.top:
             return None
-        return Job(waiting[0][1].promote(), waiting[0][0] + 1)
+        best = min((rungs[highest] for rungs in self.brackets if rungs[highest].waiting), key=lambda rung: rung.waiting[0])
+        return Job(best.promote(), highest + 1)
 
 
 class _Growing(_Promotions):

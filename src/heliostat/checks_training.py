@@ -118,6 +118,8 @@ def _passes(one: Training) -> list[str]:
     if train.packing and not task.packs:
         fitting = ", ".join(name for name in names("tasks") if find("tasks", name).packs)  # type: ignore[attr-defined]
         found.append(f"train.packing: rows of {task.name()} cannot share a sequence. Allowed with: {fitting}.")
+    if train.batch_tokens is not None and task.reads != "text":
+        found.append(f"train.batch_tokens: a row of {task.name()} holds no tokens. Use train.batch.")
     if train.curriculum is not None:
         found += [placed("train.curriculum", train.curriculum, p) for p in train.curriculum.problems(task)]
     return found

@@ -28,6 +28,8 @@ def problems(path: Path, *assignments: str, layout: Layout | None = None) -> lis
     [
         (["train.freeze=3"], ["train.freeze: 3", "the model has 2", "Allowed: 0 to 2"]),
         (['train.freeze=["**", "*.0.*"]'], ["train.freeze: '**'", "matches every parameter", "nothing would be left to train"]),
+        (["train.freeze=true"], ["train.freeze: true does not say what is frozen"]),
+        (["train.schedule={use: cosine_restarts, cycles: 400, stretch: 10}"], ["train.schedule", "Use at most 10", "a smaller stretch"]),
         (["distil.layers=3"], ["distil.layers: 3", "the model has 2", "Allowed: 1 to 2"]),
         (["distil.layers=2", "model.layers=1"], ["distil.layers: 2", "the model has 1"]),
         (["model.layers=3"], ["model.layers: 3", "has 2 encoder layers"]),
@@ -473,3 +475,16 @@ def test_every_name_of_an_adapter_is_that_of_a_module(tiny_config: Path, adapter
 @pytest.mark.parametrize("adapter", ["{use: lora, targets: [query, self.value]}", "{use: ia3, feedforward: [dense]}", "dora"])
 def test_names_of_modules_may_be_their_ends(tiny_config: Path, adapter: str) -> None:
     assert read_config(tiny_config, [f"train.adapter={adapter}"]).train.adapter
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("train.batch_tokens=4096", ["train.batch_tokens: a row of image_classification holds no tokens. Use train.batch."]),
+        ("train.curriculum=length", ["train.curriculum: it counts tokens", "holds none", "by a column"]),
+    ],
+)
+def test_what_counts_tokens_is_refused_for_pictures(tiny_config: Path, given: str, words: list[str]) -> None:
+    sources = "corpus.sources=[{use: image_folders, paths: pictures}]"
+    told = problems(tiny_config, "task=image_classification", sources, given)
+    assert any(all(word in one for word in words) for one in told), told

@@ -20,7 +20,7 @@ from heliostat.core import seeds
 from heliostat.core.errors import RunFailed, UserError, nearest
 from heliostat.core.family import dump
 from heliostat.core.manifest import read_json, write_json
-from heliostat.engine import adapters
+from heliostat.engine import adapters, rates
 from heliostat.engine.copies import Original
 from heliostat.engine.orders import ModelSource
 from heliostat.engine.streams import processor
@@ -151,7 +151,8 @@ def before(module: Any, parent: Any, name: str) -> list[Any]:
         for other, child in at.named_children():
             if other == step:
                 break
-            found.append(child)
+            if other != rates.AFTER:
+                found.append(child)
         at = getattr(at, step)
     return found
 

@@ -12,6 +12,9 @@ from typing import Any
 LR_SCALE = "lr_scale"
 """Key of a parameter group: its learning rate as a share of the schedule's; 1 when it is not there."""
 
+AFTER = "final_layer_norm"
+"""The norm after the layers, wherever it is registered; some architectures have one of this name in every layer, too."""
+
 Part = tuple[float, set[int]]
 """(share of the learning rate, ids of parameters)."""
 
@@ -46,7 +49,10 @@ def _depths(whole: Any, body: Any) -> Iterator[tuple[int, Any]]:
     _, _, stack = encoder_layers(whole)
     layer_of = {id(p): i for i, layer in enumerate(stack) for p in layer.parameters()}
     before = True
-    for parameter in body.parameters():  # modules are registered in the order they compute in
+    for name, parameter in body.named_parameters():  # modules are registered in the order they compute in, but OPT's final norm
         layer = layer_of.get(id(parameter))
+        if layer is None and AFTER in name:
+            yield 0, parameter
+            continue
         before = before and layer is None
         yield (len(stack) if before else 0) if layer is None else len(stack) - 1 - layer, parameter

@@ -21,13 +21,12 @@ from heliostat.core import seeds
 from heliostat.core.manifest import fingerprint, read_json, write_json
 from heliostat.core.provenance import content_fingerprint
 from heliostat.engine.gather import Chunks
+from heliostat.tasks.config import PROCESSORS, TOKENIZERS
 
 VERSION = 3
 TARGET, UNITS, PIECE = "target", "units", "piece"
 FROZEN = "frozen-"
 """Before the mark of the folders beside prepared rows that hold what frozen layers give (engine/trunk)."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "special_tokens_map.json", "*.model")
-PROCESSOR_FILES = (*TOKENIZER_FILES, "preprocessor_config.json", "processor_config.json")
 TOKENS = "tokens.npy"
 """In a folder of prepared rows: the token ids that they hold, rising."""
 KEPT = "slice:"
@@ -99,6 +98,8 @@ class Rows:
         import pyarrow as pa
 
         column = self.table.column(TARGET).combine_chunks()
+        if pa.types.is_list(column.type) and pa.types.is_integer(column.type.value_type):  # tags: a word may be several tokens
+            column = self.table.column("labels").combine_chunks()
         flat = column.flatten() if pa.types.is_list(column.type) else column
         targets = flat.to_numpy(zero_copy_only=False)
         return targets[targets >= 0] if pa.types.is_integer(flat.type) else np.zeros(0, dtype=np.int64)
@@ -156,7 +157,7 @@ def tokens_in(*folders: Path) -> np.ndarray | None:
 def content_of(files: list[Path], model: Any) -> list[str]:
     """What stands for the content of `files` and of what turns them into inputs of `model` (a ModelSource)."""
     folder = Path(model.folder)
-    own = sorted({p for pattern in PROCESSOR_FILES for p in folder.glob(pattern)}) if folder.is_dir() else []
+    own = sorted({p for pattern in (*TOKENIZERS, *PROCESSORS) for p in folder.glob(pattern)}) if folder.is_dir() else []
     return [content_fingerprint(files), content_fingerprint(own) if own else f"{model.folder}@{model.revision}"]
 
 

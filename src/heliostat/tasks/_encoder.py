@@ -11,6 +11,8 @@ from heliostat.core.values import text_of
 from heliostat.tasks import _text
 from heliostat.tasks.base import Base
 
+LAST = "score"
+"""The head of decoders that classify: it reads the last token that is no filling, which they know by its number."""
 BETWEEN = " \0 "
 """Stands between the two texts of a pair where they are compared as one; no clean text holds it."""
 
@@ -52,6 +54,20 @@ class EncoderTask(Base):
 
     def problems(self, model: Any) -> list[str]:
         return _text.unreadable(self, model)
+
+    def processor(self, folder: str, revision: str = "main") -> Any:
+        """A decoder's tokenizer that has no token to fill up with takes its end token, as the model then does."""
+        made = super().processor(folder, revision)
+        if made.pad_token_id is None and made.eos_token_id is not None:
+            made.pad_token = made.eos_token
+        return made
+
+    def model(self, folder: str, labels: list[str] | None, layers: int | None, revision: str = "main") -> tuple[Any, list[str]]:
+        module, missing = super().model(folder, labels, layers, revision)
+        if labels is not None and hasattr(module, LAST):
+            filled = self.processor(folder, revision).pad_token_id
+            module.config.get_text_config().pad_token_id = module.config.pad_token_id = 0 if filled is None else filled
+        return module, missing
 
     def sequences(self, columns: dict[str, list[Any]], processor: Any) -> dict[str, list[Any]]:
         """Token ids of each row; for pairs `token_type_ids` too, when the tokenizer tells the texts apart.

@@ -21,6 +21,13 @@ POSITIONS = ("max_position_embeddings", "n_positions")
 COUNT_FROM_PADDING = ("roberta", "camembert", "mpnet", "longformer", "roberta-prelayernorm", "xmod", "data2vec-text")
 """Model types whose first position is the one after the padding token's number."""
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja")
+TOKENIZERS = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt", "*.model"),
+    *("special_tokens_map.json", "added_tokens.json", *TEMPLATES),
+)
+CONTENT = ("config.json", *TOKENIZERS, *PROCESSORS)
+"""Files of a model folder, beside its weights, on which depends what a row becomes and what the model answers."""
 READERS = {
     "text": ("tokenizer", ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "*.model")),
     "image": ("image processor", PROCESSORS),
@@ -55,8 +62,8 @@ class ModelConfig(Settings):
         folder = self.folder()
         if folder is None:
             return f"hub:{self.path}@{self.revision}:{self.layers}"
-        files = [p for pattern in (*WEIGHTS, "config.json", "tokenizer*.json", "vocab.txt", *PROCESSORS) for p in folder.glob(pattern)]
-        return f"{content_fingerprint(files, folder)}:{self.layers}"
+        files = {p for pattern in (*WEIGHTS, *CONTENT) for p in folder.glob(pattern)}
+        return f"{content_fingerprint(sorted(files), folder)}:{self.layers}"
 
     def identity(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint}

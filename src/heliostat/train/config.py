@@ -73,6 +73,13 @@ class TrainConfig(Settings):
         own = self.curriculum.kept() if self.curriculum is not None else None
         return tuple(dict.fromkeys([*([own] if own is not None else []), *(each.column for each in self.auxiliary)]))
 
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _is_no_switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError(f"{str(value).lower()} does not say what is frozen; use a number of layers, or a list of patterns")
+        return value
+
     @field_validator("freeze")
     @classmethod
     def _counts_layers(cls, value: Any) -> Any:

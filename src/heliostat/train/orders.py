@@ -18,7 +18,7 @@ from heliostat.engine.predict import ROWS, batch_of
 from heliostat.engine.streams import opened, processor
 from heliostat.train.config import TrainConfig
 from heliostat.train.dividing import Footprint, own_bytes, stages
-from heliostat.train.reached import as_of, best_step, result_of
+from heliostat.train.reached import as_of, best_step, is_whole, result_of
 from heliostat.train.session import Session
 from heliostat.train.starting import trainable
 
@@ -110,7 +110,10 @@ class Train(Training):
 
     def perform(self, worker: Any) -> dict[str, Any]:
         before = result_of(self.folder, self.settings)
-        found = (as_of(before, self.until), before.get("halved", 0), before.get("step", 0))
+        made = as_of(before, self.until)
+        if made and (made["over"] or self.until >= self.total) and not is_whole(self.folder, before):
+            made = None  # nobody could export it: it is made again
+        found = (made, before.get("halved", 0), before.get("step", 0))
         reached, halved, farthest = worker.group.from_first(found)
         if reached:
             return reached

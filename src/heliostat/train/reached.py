@@ -38,6 +38,12 @@ def as_of(result: dict[str, Any], step: int) -> dict[str, Any] | None:
     return {**result, "step": step, "over": False, "curve": curve, "best": bests[-1] if bests else None, "bests": bests}
 
 
+def is_whole(folder: Path, result: dict[str, Any]) -> bool:
+    """Whether the checkpoint of the best step that `result` speaks of can be read; without it the training is made again."""
+    best = result.get("best")
+    return not best or checkpoints.is_valid(checkpoints.at(folder / "best", best["step"]))
+
+
 def best_step(folder: Path, settings: dict[str, Any], until: int) -> Path | None:
     """The checkpoint of the best step, up to `until`, that `result.json` names; None when it is gone or not whole."""
     best = result_of(folder, settings).get("best")
@@ -53,7 +59,7 @@ def newest(folder: Path, settings: dict[str, Any], until: int) -> str | None:
         facts = checkpoints.facts(found)
         if facts["step"] <= until and facts.get("settings", {}) == settings:
             best = facts["best"]
-            gone = best and not checkpoints.at(folder / "best", best["step"]).exists()
+            gone = best and not checkpoints.is_valid(checkpoints.at(folder / "best", best["step"]))
             return None if gone else found.name  # without its best step only the same training from its start has it again
     return None
 

@@ -196,7 +196,9 @@ class Session:
         return train.optimizer.lr * train.schedule.factor(made, self.order.total, self._merits())
 
     def _merits(self) -> list[float]:
-        return [self.metric.merit(point["value"]) for point in self.curve]
+        """Of the validations that the config asks for: the end of an order of a sweep is another one, and changes no training."""
+        every, total = interval(self.order.train, self.batches), self.order.total
+        return [self.metric.merit(point["value"]) for point in self.curve if point["step"] % every == 0 or point["step"] == total]
 
     def is_over(self) -> bool:
         """Whether early stopping ended the training."""

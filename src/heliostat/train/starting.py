@@ -33,6 +33,8 @@ def trainable(order: Training, worker: Any, *, to_export: bool = False) -> Any:
         module.gradient_checkpointing_enable()
         if train.adapter is not None:
             module.enable_input_require_grads()  # what is recomputed has a gradient only if its input has one
+        elif train.freeze:
+            module.disable_input_require_grads()  # transformers asks for it: gradients would go through all that is frozen
     if train.adapter is None:
         _leave_unnamed(module, order)
         return module

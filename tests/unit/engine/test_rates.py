@@ -3,11 +3,11 @@
 import pytest
 import torch
 from tests.saving import save
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import LlamaConfig, LlamaForSequenceClassification, OPTConfig, OPTForSequenceClassification
 
 from heliostat.commands.tiny import write_model
 from heliostat.core.errors import UserError
-from heliostat.engine import adapters, states
+from heliostat.engine import adapters, models, states
 from heliostat.engine.group import Group
 from heliostat.engine.rates import LR_SCALE, parts
 from heliostat.engine.zero import parameter_groups
@@ -76,6 +76,24 @@ def test_a_decoder_has_its_norm_at_the_top_and_its_embeddings_at_the_bottom():
     found = shares(module, ["score.weight"], head=3.0, decay=0.5)
     assert of(found, "score") == 3.0
     assert [of(found, name) for name in ("model.norm", "model.layers.2", "model.layers.0", "model.embed_tokens")] == [1.0, 1.0, 0.25, 0.125]
+
+
+def test_a_norm_after_the_layers_is_at_the_top_wherever_it_is_registered():
+    sizes = {
+        "hidden_size": 16,
+        "ffn_dim": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "word_embed_proj_dim": 16,
+    }
+    module = OPTForSequenceClassification(OPTConfig(**sizes, vocab_size=20, max_position_embeddings=20))
+    found = shares(module, ["score.weight"], head=None, decay=0.5)
+    at = [of(found, f"model.decoder.{name}") for name in ("final_layer_norm", "layers.2", "layers.0", "embed_positions")]
+    assert at == [1.0, 1.0, 0.25, 0.125]
+    assert of(found, "model.decoder.layers.0.final_layer_norm") == 0.25
+    models.freeze(module, 1)
+    assert module.model.decoder.final_layer_norm.weight.requires_grad
+    assert not module.model.decoder.embed_positions.weight.requires_grad
 
 
 def test_adapters_learn_at_the_rate_of_their_layer(folder):

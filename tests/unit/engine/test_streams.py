@@ -196,7 +196,7 @@ def test_by_length_gives_every_row_once_longest_first(tmp_path, corpus, size):
 def test_what_reads_for_a_model_is_of_the_same_revision_as_its_weights(task, monkeypatch):
     import transformers
 
-    asked, given = [], SimpleNamespace(model_type="bert", chunk_length=30, sampling_rate=16_000, hop_length=160)
+    asked, given = [], SimpleNamespace(pad_token_id=0, model_type="bert", chunk_length=30, sampling_rate=16_000, hop_length=160)
     for name in ("AutoTokenizer", "AutoImageProcessor", "AutoFeatureExtractor", "AutoConfig"):
         told = lambda hub_id, revision=None, **_: asked.append((hub_id, revision)) or given  # noqa: E731
         monkeypatch.setattr(getattr(transformers, name), "from_pretrained", told)

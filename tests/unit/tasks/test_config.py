@@ -8,6 +8,8 @@ import pytest
 
 from heliostat.commands.tiny import write_model
 from heliostat.core.family import build
+from heliostat.engine.orders import ModelSource
+from heliostat.engine.streams import content_of
 from heliostat.tasks import config
 from heliostat.tasks.config import ModelConfig
 
@@ -68,6 +70,18 @@ def test_identity_is_the_content_and_not_the_place(folder, tmp_path):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert ModelConfig(path=str(folder)).identity() != there.identity()
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "additional_chat_templates/tools.jinja", "merges.txt", "added_tokens.json"])
+def test_what_reads_and_writes_for_a_model_is_a_part_of_it(tmp_path, name):
+    folder = tmp_path / "model"
+    write_model(folder)
+    before = ModelConfig(path=str(folder)).fingerprint, content_of([], ModelSource(folder=str(folder)))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("{{ messages }}")
+    after = ModelConfig(path=str(folder)).fingerprint, content_of([], ModelSource(folder=str(folder)))
+    assert before[0] != after[0]
+    assert before[1] != after[1]
 
 
 def test_a_revision_is_part_of_what_a_hub_id_stands_for():

@@ -89,6 +89,14 @@ def test_each_row_is_asked_once_and_never_again_by_the_next_training(order, work
     assert sum(asked) == probes
 
 
+def test_layers_that_are_computed_again_are_asked_once_too(order, worker, asked, ground):
+    again, plainly = order("again", gradient_checkpointing=True), order("plainly")
+    again.perform(worker())
+    assert sum(asked) == len(opened(ground.train)) + len(opened(ground.valid)) + 2 * trunk.PROBED
+    plainly.perform(worker())
+    assert all(torch.allclose(value, weights(plainly)[name], atol=1e-4) for name, value in weights(again).items())
+
+
 def test_going_on_from_disk_gives_the_same_bits(order, worker):
     whole, halves = order("whole"), order("halves")
     whole.perform(worker())

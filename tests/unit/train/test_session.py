@@ -217,6 +217,33 @@ def test_seconds_of_a_training_are_counted_once(ground, worker, tmp_path, monkey
     assert max(steps) < 2 * max(steps[0], steps[1]), "time that was counted before is counted again"
 
 
+@pytest.mark.parametrize("train", [{"schedule": {"use": "plateau", "patience": 1, "reduce": 0.5}}, {"early_stopping": {"patience": 2}}])
+def test_where_an_order_ends_changes_no_training(ground, worker, tmp_path, train):
+    """A validation between those of the config counts for neither the schedule nor early stopping."""
+    given = {"validate_every": 1.0, "optimizer": {"use": "adamw", "lr": 0.3}, **train}
+    whole, parts = (fields(ground, tmp_path / name, **given) | {"total": 24} for name in ("whole", "parts"))
+    one, gang = Train(**whole, until=24).perform(worker()), worker()
+    for until in (3, 5, 9, 24):
+        other = Train(**parts, until=until).perform(gang)
+    config = [point["step"] for point in one["curve"]]
+    assert [point["step"] for point in other["curve"] if point["step"] % 4 == 0] == config
+    assert [p for p in other["curve"] if p["step"] in config] == one["curve"]
+    assert len(other["curve"]) > len(config)
+
+
+@pytest.mark.parametrize("until", [4, TOTAL])
+def test_a_training_whose_best_step_is_broken_is_made_again(ground, worker, tmp_path, uninterrupted, until):
+    Train(**fields(ground, tmp_path / "broken"), until=until).perform(worker())
+    file = checkpoints.latest(tmp_path / "broken" / "best") / checkpoints.WEIGHTS
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    gang = worker()
+    Train(**fields(ground, tmp_path / "broken"), until=TOTAL).perform(gang)
+    assert_same(reached(tmp_path / "broken"), uninterrupted)
+    assert told(gang, "began")[0]["step"] == 0
+
+
 def test_what_was_reached_on_the_way_is_told_as_it_was_then(ground, worker, tmp_path):
     gang = worker()
     given = [Train(**fields(ground, tmp_path), until=until).perform(gang) for until in (2, 4, 6)]

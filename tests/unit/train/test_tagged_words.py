@@ -1,6 +1,7 @@
 """A model that tags words is trained, exported, and answers the same as a plain transformers model."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedTokenizerFast
 
 from heliostat.commands.tiny import PLAIN, THEMES, write_model
 from heliostat.core import seeds
@@ -98,6 +100,22 @@ def test_classes_are_counted_by_word(tagged, worker, tmp_path):
     objective = {"use": "cross_entropy", "class_weights": "balanced"}
     Train(**fields(tagged, tmp_path, total=2, objective=objective), until=2).perform(worker())
     assert json.loads((tmp_path / "result.json").read_text())["step"] == 2
+
+
+def test_balanced_classes_are_counted_in_what_is_trained_on(tagged, tmp_path):
+    """With every token of a word tagged, the tokens after its first one are of a class that no word has."""
+    model = shutil.copytree(tagged.model, tmp_path / "model")
+    inside = Tokenizer(models.WordPiece({"[UNK]": 0, "[PAD]": 1, "boat": 2, "oven": 3, "##water": 4}, unk_token="[UNK]"))
+    inside.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=inside, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(model)
+    table = {"id": ["a"], "weight": pa.array([1.0], pa.float32()), "tokens": [["boat", "ovenwater"]], "tags": [["O", "B-art"]]}
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    counts = {}
+    for subwords in ("first", "all"):
+        function = streams.Tokenise(str(model), TokenClassification(max_tokens=16, subwords=subwords), ("O", "B-art", "I-art"))
+        given = {"identity": subwords, "map_pieces": lambda pieces, work: map(work, pieces)}
+        counts[subwords] = opened(streams.prepare(tmp_path / "rows", [tmp_path / "rows.parquet"], function, **given)).classes().tolist()
+    assert counts == {"first": [0, 1], "all": [0, 1, 2]}
 
 
 def test_a_global_batch_is_the_same_update_however_it_is_cut(tagged, worker, tmp_path):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from heliostat.train.schedules.base import Base
+
+LONGEST = 1e9
+"""Length of the last cycle at most, in first ones."""
 
 
 class CosineRestarts(Base):
@@ -19,6 +23,14 @@ class CosineRestarts(Base):
     """Each cycle is so many times as long as the one before it."""
     floor: float = Field(0.0, ge=0, le=1)
     """Share of the peak that is left at the end of a cycle."""
+
+    @model_validator(mode="after")
+    def _last_cycle_has_a_length(self) -> Self:
+        most = LONGEST if self.stretch == 1 else 1 + math.floor(math.log(LONGEST) / math.log(self.stretch) + 1e-9)
+        if self.stretch > 1 and self.cycles > most:
+            told = f"{self.cycles} cycles, each {self.stretch:g} times as long as the one before, leave nothing for the first ones"
+            raise ValueError(f"cycles: {told}. Use at most {most}, or a smaller stretch")
+        return self
 
     def after_warmup(self, progress: float, merits: Sequence[float]) -> float:
         lengths = [self.stretch**i for i in range(self.cycles)]

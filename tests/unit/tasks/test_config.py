@@ -78,7 +78,7 @@ def test_what_reads_and_writes_for_a_model_is_a_part_of_it(tmp_path, name):
     write_model(folder)
     before = ModelConfig(path=str(folder)).fingerprint, content_of([], ModelSource(folder=str(folder)))
     (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text("{{ messages }}")
+    (folder / name).write_text("something else")
     after = ModelConfig(path=str(folder)).fingerprint, content_of([], ModelSource(folder=str(folder)))
     assert before[0] != after[0]
     assert before[1] != after[1]

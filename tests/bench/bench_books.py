@@ -6,6 +6,8 @@ import gc
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +38,8 @@ def books(folder: Path, trials: int, monkeypatch) -> Running:
         return own | {"train": config, "train_rows": folder, "valid_rows": folder, "total": 81, "micro_rows": 16}
 
     monkeypatch.setattr(running, "training", training)
-    ctx = Context(folder, "books", 7, Layout(), None, Progress(), "tune")
+    engine: Any = SimpleNamespace(gangs=["gang-0", "gang-1"])
+    ctx = Context(folder, "books", 7, Layout(), engine, Progress(), "tune")
     task = TextClassification()
     corpus = Corpus(fingerprint="c", path=folder, labels=("a", "b"), rows={}, dropped={}, read=0)
     config = TuneConfig(trials=trials, scheduler={"use": "asha", "eta": 3, "first": 1 / 27, "decision_lag": None})

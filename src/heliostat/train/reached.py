@@ -58,9 +58,9 @@ def newest(folder: Path, settings: dict[str, Any], until: int) -> str | None:
     for found in checkpoints.valid(folder / "latest"):
         facts = checkpoints.facts(found)
         if facts["step"] <= until and facts.get("settings", {}) == settings:
-            best = facts["best"]
-            gone = best and not checkpoints.is_valid(checkpoints.at(folder / "best", best["step"]))
-            return None if gone else found.name  # without its best step only the same training from its start has it again
+            return (
+                found.name if is_whole(folder, facts) else None
+            )  # without its best step only the same training from its start has it again
     return None
 
 

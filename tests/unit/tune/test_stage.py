@@ -447,28 +447,27 @@ def test_a_budget_lets_what_runs_end_and_begins_nothing(sweeping, budget, price,
     assert run.ended == ended
 
 
-def test_a_disk_budget_takes_the_worst_paused_trials_state(sweeping, tmp_path):
-    run = sweeping(budget={"checkpoint_gb": 350e-9}, finalists=1, scheduler={"use": "asha", "decision_lag": 0, "eta": 4, "first": 0.25})
-    for number, value in enumerate((0.8, 0.5, 0.7)):
+def written(run, folder, part, values):
+    """Trials, one after the other, of which each leaves 100 bytes in `part`."""
+    for number, value in enumerate(values):
         job = run.decisions.next()
         run.order_for(job)
-        folder = tmp_path / "tune" / f"trial-{number:04d}" / "latest"
-        folder.mkdir(parents=True)
-        (folder / "weights").write_bytes(b"x" * 100)
+        place = folder / "tune" / f"trial-{number:04d}" / part
+        place.mkdir(parents=True)
+        (place / "weights").write_bytes(b"x" * 100)
         run.record(job, good(value))
+
+
+def test_a_disk_budget_takes_the_worst_paused_trials_state(sweeping, tmp_path):
+    run = sweeping(budget={"checkpoint_gb": 350e-9}, finalists=1, scheduler={"use": "asha", "decision_lag": 0, "eta": 4, "first": 0.25})
+    written(run, tmp_path, "latest", (0.8, 0.5, 0.7))
     run.order_for(run.decisions.next())
     assert [p.parent.name for p in sorted((tmp_path / "tune").glob("*/latest"))] == ["trial-0000", "trial-0002"]
 
 
 def test_a_disk_budget_that_cannot_be_kept_to_is_said_once(sweeping, tmp_path):
     run = sweeping(budget={"checkpoint_gb": 50e-9}, finalists=1, scheduler={"use": "asha", "decision_lag": 0, "eta": 4, "first": 0.25})
-    for number, value in enumerate((0.5, 0.7, 0.9)):
-        job = run.decisions.next()
-        run.order_for(job)
-        folder = tmp_path / "tune" / f"trial-{number:04d}" / "best"
-        folder.mkdir(parents=True)
-        (folder / "weights").write_bytes(b"x" * 100)
-        run.record(job, good(value))
+    written(run, tmp_path, "best", (0.5, 0.7, 0.9))
     (said,) = [message for message in run.ctx.show.messages if "checkpoint_gb" in message]
     assert "need 2e-07 GB" in said
     assert "fewer finalists" in said

@@ -26,8 +26,10 @@ class CosineRestarts(Base):
 
     @model_validator(mode="after")
     def _last_cycle_has_a_length(self) -> Self:
-        most = LONGEST if self.stretch == 1 else 1 + math.floor(math.log(LONGEST) / math.log(self.stretch) + 1e-9)
-        if self.stretch > 1 and self.cycles > most:
+        if self.stretch == 1:
+            return self
+        most = 1 + math.floor(math.log(LONGEST) / math.log(self.stretch) + 1e-9)
+        if self.cycles > most:
             told = f"{self.cycles} cycles, each {self.stretch:g} times as long as the one before, leave nothing for the first ones"
             raise ValueError(f"cycles: {told}. Use at most {most}, or a smaller stretch")
         return self
